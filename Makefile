@@ -1,0 +1,87 @@
+# AquaSmart: every verb a developer or visitor needs. `make` alone lists them.
+SHELL := /bin/bash
+PYTHON ?= python3
+STATE ?= var
+PORT ?= 8000
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+export PORT STATE
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run outage outage-over test test-unit check lint typecheck layers format bench mutation screenshots package-check lock clean
+
+help: ## List the verbs
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  \033[36m%-15s\033[0m %s\n", $$1, $$2}'
+
+$(VENV)/run.stamp: requirements/build.txt requirements/station.txt requirements/cloud.txt station/pyproject.toml cloud/pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "AquaSmart needs Python 3.11 or later: no '$(PYTHON)' on the PATH. Install it, or say which: make PYTHON=/path/to/python3"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "AquaSmart needs Python 3.11 or later; '$(PYTHON)' is $$($(PYTHON) -V). Say which to use: make PYTHON=/path/to/python3.11"; exit 1; }
+	@[ -x $(BIN)/python ] || { echo "setup: creating $(VENV)"; $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "Python has no venv module: on Debian, apt-get install python3-venv"; exit 1; }; }
+	@echo "setup: installing pinned packages"
+	@$(PIP) --require-hashes -r requirements/build.txt
+	@$(PIP) --require-hashes -r requirements/station.txt
+	@$(PIP) --require-hashes -r requirements/cloud.txt
+	@$(PIP) --no-build-isolation --no-deps -e station -e cloud
+	@touch $@
+
+$(VENV)/dev.stamp: $(VENV)/run.stamp requirements/dev.txt
+	@echo "setup: installing test and check tools"
+	@$(PIP) --require-hashes -r requirements/dev.txt
+	@touch $@
+
+setup: $(VENV)/dev.stamp ## Make .venv with everything pinned (run and test do this themselves)
+
+run: $(VENV)/run.stamp ## Cloud + simulated meter + reader + sync, live; Ctrl-C stops, the next run resumes (PORT, STATE)
+	@exec $(BIN)/python -m demo.run --state "$(STATE)" --port "$(PORT)"
+
+outage: ## Cut the network between the running station and the cloud
+	@$(BIN)/python -m demo.outage --state "$(STATE)" cut
+
+outage-over: ## Restore it
+	@$(BIN)/python -m demo.outage --state "$(STATE)" restore
+
+test: $(VENV)/dev.stamp ## Every test this machine can run; says which it could not and why
+	@mkdir -p build && rm -rf build/coverage && mkdir -p build/coverage
+	@$(BIN)/python -m coverage run -m pytest $(ARGS)
+	@$(BIN)/python -m coverage combine -q
+	@$(BIN)/python -m coverage report --include='*/core/*,*/meters/*' --fail-under=95 > build/coverage/core.txt || { cat build/coverage/core.txt; echo "coverage of core/ and meters/ is below 95 %"; exit 1; }
+	@$(BIN)/python -m coverage report --fail-under=85 > build/coverage/all.txt || { cat build/coverage/all.txt; echo "coverage is below 85 %"; exit 1; }
+	@echo "coverage: core $$(tail -1 build/coverage/core.txt | awk '{print $$NF}'), all $$(tail -1 build/coverage/all.txt | awk '{print $$NF}') (gates 95 % and 85 %)"
+
+test-unit: $(VENV)/dev.stamp ## The fast half: pure cores, contract vectors
+	@$(BIN)/python -m pytest tests/unit tests/contract $(ARGS)
+
+check: lint typecheck layers package-check ## Everything static
+
+lint: $(VENV)/dev.stamp ## ruff, and our own rules (signatures compared in one place, keys of growing tables)
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/python -m tests.lint
+
+typecheck: $(VENV)/dev.stamp ## mypy --strict
+	@$(BIN)/mypy
+
+layers: $(VENV)/dev.stamp ## import-linter: pure core, layers, two packages that do not know each other
+	@$(BIN)/lint-imports --no-cache
+
+package-check: $(VENV)/dev.stamp ## Install each package alone and import all of it
+	@bash tests/package_check.sh
+
+format: $(VENV)/dev.stamp ## Format the code
+	@$(BIN)/ruff check --fix-only -q . ; $(BIN)/ruff format -q .
+
+bench: $(VENV)/dev.stamp ## Figures beside the naive scheme (ONLY=log|sync|ingest|queries), build/bench.json
+	@mkdir -p build && $(BIN)/python -m tests.bench $(if $(ONLY),--only $(ONLY))
+
+mutation: $(VENV)/dev.stamp ## Mutation testing of both cores: a reported figure, build/mutation.json
+	@mkdir -p build && bash tests/mutation.sh
+
+screenshots: $(VENV)/dev.stamp ## Renew the pictures in docs/ from the browser test
+	@AQUASMART_SCREENSHOTS=docs/images $(BIN)/python -m pytest tests/browser -q
+
+lock: ## Renew requirements/*.txt from *.in (needs uv; no index address is recorded)
+	@cd requirements && for f in build station cloud dev; do uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --allow-unsafe $$f.in -o $$f.txt; done
+
+clean: ## Remove .venv and build products; var/ (your station's log) stays
+	@rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache mutants

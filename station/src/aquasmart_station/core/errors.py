@@ -1,0 +1,46 @@
+"""The station's errors: one small tree, each with a hint for the person who reads it.
+
+Nothing here does I/O. A `hint` says what to do next, in words a technician can act on.
+"""
+
+from __future__ import annotations
+
+
+class StationError(Exception):
+    """Anything the station can name. `hint` says what to do about it."""
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class BadFrame(StationError):
+    """Bytes from a meter that are not a whole, valid answer. The poll is dropped, never guessed."""
+
+
+class BadConfig(StationError):
+    """A configuration file that cannot be used. `faults` names every fault at once."""
+
+    def __init__(self, path: str, faults: list[str]) -> None:
+        self.faults = faults
+        super().__init__(
+            f"{path}: {len(faults)} fault{'s' if len(faults) != 1 else ''} in the configuration\n"
+            + "\n".join(f"  - {fault}" for fault in faults),
+            hint="Nothing was started. Correct the file and start again.",
+        )
+
+
+class LogError(StationError):
+    """The station's log could not be opened, read or appended to."""
+
+
+class RowDamaged(LogError):
+    """A row of the log whose CRC does not match its contents."""
+
+
+class Fenced(LogError):
+    """Another sync process has taken over; this one may not write any more."""
+
+
+class CountsOutOfRange(StationError):
+    """A position that the wire and the books cannot carry: counts · ul_num must stay below 2^63."""
