@@ -1,0 +1,71 @@
+"""What a test may need that a machine may lack: how to find out, and what to install."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+REQUIRE_ALL = "AQUASMART_REQUIRE"
+"""Set to `all`, a missing capability is a failure: CI must not pass because it tested less."""
+
+PREFIX = "this machine lacks "
+
+
+@dataclass(frozen=True)
+class Capability:
+    """One thing a machine may lack. `present` looks for it; `remedy` says what to install."""
+
+    present: Callable[[], bool]
+    remedy: str
+
+
+def _programs(*names: str) -> Callable[[], bool]:
+    return lambda: all(shutil.which(name) for name in names)
+
+
+def _any_program(*names: str) -> Callable[[], bool]:
+    return lambda: any(shutil.which(name) for name in names)
+
+
+def postgres_programs() -> Path | None:
+    """The folder with initdb and postgres: Debian keeps them off the PATH, one folder per version."""
+    on_path = shutil.which("initdb")
+    if on_path and shutil.which("postgres"):
+        return Path(on_path).parent
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
+    return found[-1].parent if found else None
+
+
+CAPABILITIES: dict[str, Capability] = {
+    "chromium": Capability(
+        lambda: (
+            _any_program("chromium", "chromium-browser", "google-chrome")() and _any_program("chromedriver")()
+        ),
+        "a browser and its driver: apt-get install chromium chromium-driver",
+    ),
+    "postgresql": Capability(
+        lambda: postgres_programs() is not None,
+        "the PostgreSQL server's programs: apt-get install postgresql",
+    ),
+    "mbpoll": Capability(_programs("mbpoll"), "a Modbus master: apt-get install mbpoll"),
+    "socat": Capability(_programs("socat"), "socat: apt-get install socat"),
+    "faketime": Capability(_programs("faketime"), "libfaketime: apt-get install faketime"),
+    "strace": Capability(_programs("strace"), "strace: apt-get install strace"),
+}
+
+
+def missing(names: tuple[str, ...]) -> str | None:
+    """Why a test that needs `names` cannot run here, None when it can. KeyError for an unknown capability."""
+    lacking = [name for name in names if not CAPABILITIES[name].present()]
+    if not lacking:
+        return None
+    return (
+        f"{PREFIX}{', '.join(lacking)} (install " + "; ".join(CAPABILITIES[n].remedy for n in lacking) + ")"
+    )
+
+
+def everything_required() -> bool:
+    return os.environ.get(REQUIRE_ALL) == "all"

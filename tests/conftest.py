@@ -1,0 +1,43 @@
+"""For every test: what needs a missing capability is skipped with its remedy, or fails when all is required."""
+
+from __future__ import annotations
+
+import pytest
+from tests.capabilities import PREFIX, REQUIRE_ALL, everything_required, missing
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A misspelt capability must not silently skip, or run, a test."""
+    for item in items:
+        try:
+            _why_not(item)
+        except KeyError as error:
+            raise pytest.UsageError(f"{item.nodeid} needs an unknown capability {error}") from None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    reason = _why_not(item)
+    if reason and everything_required():
+        pytest.fail(f"{REQUIRE_ALL}=all, but {reason}", pytrace=False)
+    if reason:
+        pytest.skip(reason)
+
+
+def _why_not(item: pytest.Item) -> str | None:
+    names = tuple(name for mark in item.iter_markers("needs") for name in mark.args)
+    return missing(names)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Which capabilities were missing, and how many tests that cost."""
+    counted: dict[str, int] = {}
+    for report in terminalreporter.stats.get("skipped", []):
+        text = str(report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr)
+        if PREFIX in text:
+            reason = text.partition(PREFIX)[2]
+            counted[reason] = counted.get(reason, 0) + 1
+    if counted:
+        terminalreporter.section("not tested on this machine")
+        for reason, tests in sorted(counted.items()):
+            terminalreporter.write_line(f"{tests} test{'s' if tests != 1 else ''}: {reason}")
