@@ -18,6 +18,14 @@ class BadFrame(StationError):
     """Bytes from a meter that are not a whole, valid answer. The poll is dropped, never guessed."""
 
 
+class LinkDown(StationError):
+    """The port is missing, in use, or was unplugged. Close, wait, open again by its stable name."""
+
+
+class NoAnswer(StationError):
+    """The meter said nothing, or nothing whole, within the deadline."""
+
+
 class BadConfig(StationError):
     """A configuration file that cannot be used. `faults` names every fault at once."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import IntEnum, IntFlag
 from fractions import Fraction
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID, uuid5
 
 from .errors import CountsOutOfRange
@@ -197,20 +197,20 @@ class Draft:
     """Commit at once: end of a pour, reset, rollover, swap, a volatile totaliser's counts."""
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One row of the log: an event. `seqs` > 1 where a merged row stands for several."""
+class Row(NamedTuple):
+    """One row of the log: an event. A plain tuple, because the sync service reads hundreds of thousands a second."""
 
     position: int
     seq: int
-    kind: Kind
+    seqs: int
+    """How many seqs the row stands for, ending at `seq`: 1, or more for a merged row or a gap."""
+    kind: int
     flags: int
     at_ms: int
     mono_ms: int
     counts: int
-    data: str | None = None
+    data: str | None
     """JSON text, where the kind has any."""
-    seqs: int = 1
 
 
 @dataclass(frozen=True, slots=True)

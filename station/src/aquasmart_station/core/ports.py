@@ -1,0 +1,87 @@
+"""What the core and the services need of the outside, as protocols. Adapters implement them; wiring chooses.
+
+Only shapes live here: no behaviour, no defaults.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from .model import Draft, Reading, Resume, Row
+from .outcome import Answer, NoAnswer
+from .showing import MeterState, ServiceState
+
+
+class Clock(Protocol):
+    """Time: monotonic for durations and order (CLOCK_BOOTTIME), wall for people and the wire."""
+
+    def mono_ns(self) -> int: ...
+
+    def wall_ns(self) -> int: ...
+
+    def quality(self) -> str:
+        """ntp, rtc or unset."""
+        ...
+
+
+class Watchdog(Protocol):
+    """The supervisor, told what the service does. Petted after work that was done, never from a helper thread."""
+
+    def ready(self) -> None: ...
+
+    def pet(self) -> None: ...
+
+    def status(self, text: str) -> None: ...
+
+    def stopping(self) -> None: ...
+
+
+class InFlight(Protocol):
+    """A request under way."""
+
+    def wait(self, timeout_s: float) -> Answer | NoAnswer | None:
+        """The answer, or None while there is none yet."""
+        ...
+
+
+class Courier(Protocol):
+    """Sends one request at a time and never blocks its caller."""
+
+    def post(self, target: str, headers: dict[str, str], body: bytes) -> InFlight: ...
+
+    def abandon(self) -> None:
+        """Forget the request under way and its connection."""
+        ...
+
+
+class MeterLine(Protocol):
+    """A meter at the end of a line that may go away."""
+
+    def open(self) -> None:
+        """Raises StationError where it cannot be opened."""
+        ...
+
+    def poll(self) -> Reading:
+        """Ask once. Raises BadFrame or NoAnswer for a lost poll, LinkDown where the line is gone."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class EventLog(Protocol):
+    """The reader's side of the log."""
+
+    def open(self) -> None: ...
+
+    def close(self) -> None: ...
+
+    def resume(self, meter_id: str) -> Resume | None: ...
+
+    def append(self, drafts: Sequence[Draft]) -> list[Row]: ...
+
+
+class LiveDisplay(Protocol):
+    """Where a service shows what it does; False where that could not be written."""
+
+    def show(self, table: str, state: ServiceState, meters: list[MeterState] | None = None) -> bool: ...

@@ -1,0 +1,50 @@
+"""What services show of themselves: values for live.db and the status line. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceState:
+    """What a service says of itself: a word, a line for people, figures for programs."""
+
+    state: str
+    text: str
+    figures: Mapping[str, Any]
+    beat_mono_ms: int
+    beat_at_ms: int
+    pid: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class MeterState:
+    """What the reader knows of one meter at this moment. Counts are unwrapped positions in `epoch`."""
+
+    meter_id: str
+    state: str
+    epoch: str | None
+    counts: int | None
+    raw_counts: int | None
+    flow_ul_s: int | None
+    at_ms: int | None
+    text: str
+    figures: Mapping[str, Any]
+
+
+def litres(volume_ul: int, places: int = 3) -> str:
+    """Microlitres as litres with `places` decimals, cut, never rounded up: nobody is told of water that is not there."""
+    whole, rest = divmod(abs(volume_ul), 1_000_000)
+    return f"{'-' if volume_ul < 0 else ''}{whole}.{rest:06}"[: -(6 - places)] if places < 6 else (
+        f"{'-' if volume_ul < 0 else ''}{whole}.{rest:06}"
+    )
+
+
+def ago(seconds: float) -> str:
+    """A duration for people: 5 s, 3 min, 2 h, 4 days."""
+    for limit, unit_s, name in ((120, 1, "s"), (7_200, 60, "min"), (172_800, 3_600, "h")):
+        if seconds < limit:
+            return f"{max(0, int(seconds)) // unit_s} {name}"
+    return f"{int(seconds) // 86_400} days"
