@@ -1,4 +1,4 @@
-"""For every test: what needs a missing capability is skipped with its remedy, or fails when all is required."""
+"""For every test: a missing capability skips what needs it, with its remedy, or fails if all is required."""
 
 from __future__ import annotations
 
