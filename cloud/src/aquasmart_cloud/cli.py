@@ -1,0 +1,234 @@
+"""The operator's command: `aquasmart-cloud`.
+
+Arguments in, services called, words or JSON out. No SQL and no rule of the product lives here. Every error
+says what to do next; status 78 for an unusable configuration, 1 for everything else that fails.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import click
+
+from . import __version__
+from .config import MASTER_KEY, Config, initialise
+from .core.errors import CloudError
+from .store import migrating, sign_in
+from .store.database import Database
+from .store.stations import NewKey, Stations
+
+
+class _Group(click.Group):
+    """Turns the package's errors into one line and its hint, instead of a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except CloudError as error:
+            raise click.ClickException(f"{error}\n{error.hint}".rstrip()) from error
+        except OSError as error:
+            raise click.ClickException(str(error)) from error
+
+
+@dataclass
+class _Wiring:
+    """What a command needs, made when it first asks: `init` works before any of it exists."""
+
+    @cached_property
+    def config(self) -> Config:
+        return Config.or_exit()
+
+    @cached_property
+    def database(self) -> Database:
+        return Database(self.config.database_url)
+
+    @cached_property
+    def stations(self) -> Stations:
+        return Stations(self.database, self.config.master_key)
+
+
+_wired = click.make_pass_decorator(_Wiring, ensure=True)
+_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def _print_json(document: object) -> None:
+    click.echo(json.dumps(document, ensure_ascii=False, separators=(", ", ": ")))
+
+
+def _litres(volume_ul: int) -> str:
+    """Microlitres as litres with all six decimals, by integers."""
+    sign, rest = ("-", -volume_ul) if volume_ul < 0 else ("", volume_ul)
+    return f"{sign}{rest // 1_000_000}.{rest % 1_000_000:06d} l"
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__)
+def main() -> None:
+    """AquaSmart cloud: verifies, books and shows what the stations count."""
+
+
+@main.command()
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+@_json
+def init(folder: Path, *, as_json: bool) -> None:
+    """Make FOLDER with a master key and an admin token (mode 0600). Existing ones are kept."""
+    made = initialise(folder)
+    if as_json:
+        _print_json({"folder": str(folder), "files": made})
+        return
+    for path, fresh in made.items():
+        click.echo(f"{'made' if fresh else 'kept'} {path}")
+    click.echo(f"next: export AQUASMART_MASTER_KEY_FILE={folder / MASTER_KEY}; aquasmart-cloud db upgrade")
+
+
+@main.group()
+def db() -> None:
+    """The database's schema."""
+
+
+@db.command("upgrade")
+@_json
+@_wired
+def upgrade(wiring: _Wiring, *, as_json: bool) -> None:
+    """Make the database, or bring it to this version's schema. Harmless when repeated."""
+    revision = migrating.upgrade(wiring.database)
+    if as_json:
+        _print_json({"database": wiring.database.path, "revision": revision})
+    else:
+        click.echo(f"{wiring.database.path} is at revision {revision}")
+
+
+@main.group()
+def station() -> None:
+    """Stations and their keys."""
+
+
+def _print_key(new: NewKey, *, as_json: bool) -> None:
+    if as_json:
+        _print_json({"station_id": new.station_id, "key_id": new.key_id, "key": new.key})
+        return
+    click.echo(f"station {new.station_id}, key {new.key_id}, shown this once:\n{new.key}")
+    click.echo("write it to the station's key file, mode 0600")
+
+
+@station.command("add")
+@click.argument("station_id")
+@click.option("--name", default="", help="What people call it; the id by default.")
+@_json
+@_wired
+def add(wiring: _Wiring, station_id: str, name: str, *, as_json: bool) -> None:
+    """Make a station and print its key, once."""
+    _print_key(wiring.stations.add(station_id, name, _now_ms()), as_json=as_json)
+
+
+@station.command("rotate-key")
+@click.argument("station_id")
+@_json
+@_wired
+def rotate_key(wiring: _Wiring, station_id: str, *, as_json: bool) -> None:
+    """Add a second active key and print it, once. The former key stays valid until it is revoked."""
+    _print_key(wiring.stations.rotate_key(station_id, _now_ms()), as_json=as_json)
+
+
+@station.command("list")
+@_json
+@_wired
+def list_stations(wiring: _Wiring, *, as_json: bool) -> None:
+    """Every station with its totals."""
+    stations = wiring.stations.all()
+    if as_json:
+        _print_json({"stations": stations})
+        return
+    for each in stations:
+        click.echo(f"{each['station_id']}  {each['state']}  {each['events']} events  {_litres(each['volume_ul'])}")
+    if not stations:
+        click.echo("no stations yet: 'aquasmart-cloud station add ID' makes one")
+
+
+@station.command("show")
+@click.argument("station_id")
+@_json
+@_wired
+def show(wiring: _Wiring, station_id: str, *, as_json: bool) -> None:
+    """One station, its totals and its keys (never their secrets)."""
+    found = wiring.stations.show(station_id)
+    if as_json:
+        _print_json(found)
+        return
+    for name, value in found.items():
+        if name != "keys":
+            click.echo(f"{name}: {value}")
+    for key in found["keys"]:
+        click.echo(f"key {key['key_id']}: {'active' if key['revoked_at'] is None else 'revoked'}")
+
+
+@station.command("revoke")
+@click.argument("station_id")
+@click.option("--key", "key_id", default=None, help="One key only; all active ones by default.")
+@_json
+@_wired
+def revoke(wiring: _Wiring, station_id: str, key_id: str | None, *, as_json: bool) -> None:
+    """Refuse a station's keys from this moment on. What it sent stays; its old signatures stay verifiable."""
+    revoked = wiring.stations.revoke(station_id, key_id, _now_ms())
+    if as_json:
+        _print_json({"station_id": station_id, "revoked": revoked})
+    else:
+        click.echo(f"revoked: {', '.join(revoked) or 'nothing was active'}")
+
+
+@station.command("retire")
+@click.argument("station_id")
+@_json
+@_wired
+def retire(wiring: _Wiring, station_id: str, *, as_json: bool) -> None:
+    """Close a station for good: its requests are answered with 410, its figures stay."""
+    wiring.stations.retire(station_id)
+    if as_json:
+        _print_json({"station_id": station_id, "state": "retired"})
+    else:
+        click.echo(f"{station_id} is retired")
+
+
+def _totals(stations: list[dict[str, Any]]) -> Mapping[str, Any]:
+    rows = [{name: each[name] for name in ("station_id", "events", "volume_ul")} for each in stations]
+    return {"stations": rows, "volume_ul": sum(row["volume_ul"] for row in rows)}
+
+
+@main.command()
+@_json
+@_wired
+def totals(wiring: _Wiring, *, as_json: bool) -> None:
+    """What every station has delivered, and the sum."""
+    found = _totals(wiring.stations.all())
+    if as_json:
+        _print_json(found)
+        return
+    for row in found["stations"]:
+        click.echo(f"{row['station_id']}  {row['events']} events  {_litres(row['volume_ul'])}")
+    click.echo(f"total  {_litres(found['volume_ul'])}")
+
+
+@main.command("sign-in-link")
+@click.option("--base-url", default=None, help="Where people reach the cloud; http://BIND by default.")
+@_json
+@_wired
+def sign_in_link(wiring: _Wiring, base_url: str | None, *, as_json: bool) -> None:
+    """Print a link that signs one person in, once, within a quarter of an hour."""
+    now_ms = _now_ms()
+    token = sign_in.make_link(wiring.database, now_ms)
+    base = (base_url or f"http://{wiring.config.bind}").rstrip("/")
+    url = f"{base}/sign-in/{token}"
+    if as_json:
+        _print_json({"url": url, "token": token, "expires_at": now_ms + sign_in.LIFETIME_MS})
+    else:
+        click.echo(url)

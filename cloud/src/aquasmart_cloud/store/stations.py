@@ -1,0 +1,161 @@
+"""Stations and their keys: making, showing, rotating, revoking, and the look-up that every request begins with.
+
+Only the tables `station` and `station_key` are written here, and the totals of `station` never: those belong
+to the ingest transaction.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import sqlite3
+from dataclasses import dataclass, field
+from typing import Any
+
+from aquasmart_cloud.core.errors import StationError
+from .database import Database
+from .sealing import seal, unseal
+
+STATION_ID = re.compile(r"[a-z0-9-]{1,64}")
+KEY_BYTES = 32
+
+_INSERT_STATION = (
+    "INSERT INTO station (station_id, name, state, created_at, hardware_seen, events, volume_ul, disputed_ul)"
+    " VALUES (?, ?, 'active', ?, '[]', 0, 0, 0)"
+)
+_INSERT_KEY = "INSERT INTO station_key (station_id, key_id, sealed, created_at) VALUES (?, ?, ?, ?)"
+_FIND_KEY = (
+    "SELECT k.sealed, k.revoked_at, s.state FROM station_key k JOIN station s USING (station_id)"
+    " WHERE k.station_id = ? AND k.key_id = ?"
+)
+_LIST = (
+    "SELECT station_id, name, state, created_at, last_seen_at, hardware_id, events, volume_ul, disputed_ul"
+    " FROM station ORDER BY station_id"
+)
+_KEYS = "SELECT key_id, created_at, revoked_at FROM station_key WHERE station_id = ? ORDER BY created_at, key_id"
+
+
+@dataclass(frozen=True, slots=True)
+class StationKey:
+    """A key as a request's check needs it."""
+
+    key: bytes = field(repr=False)
+    revoked: bool
+    retired: bool
+
+
+@dataclass(frozen=True, slots=True)
+class NewKey:
+    """A key that was just made; `key` is its 64 hex digits, readable only now."""
+
+    station_id: str
+    key_id: str
+    key: str = field(repr=False)
+
+
+class Stations:
+    """The stations of one database, with the master key that seals their keys."""
+
+    def __init__(self, database: Database, master_key: bytes) -> None:
+        self._database = database
+        self._master_key = master_key
+
+    def find_key(self, station_id: str, key_id: str) -> StationKey | None:
+        """The key, or None where station or key is unknown. Read anew each time: revocation acts at once.
+
+        Errors: DatabaseError; SealError where the master key is not the database's.
+        """
+        with self._database.reading() as connection:
+            found = connection.execute(_FIND_KEY, (station_id, key_id)).fetchone()
+        if found is None:
+            return None
+        sealed, revoked_at, state = found
+        key = unseal(self._master_key, station_id, key_id, sealed)
+        return StationKey(key, revoked_at is not None, state == "retired")
+
+    def add(self, station_id: str, name: str, now_ms: int) -> NewKey:
+        """Make a station and its first key. Errors: StationError, DatabaseError."""
+        if not STATION_ID.fullmatch(station_id):
+            raise StationError(f"{station_id!r} cannot be a station id", "use 1 to 64 of the characters a-z, 0-9 and -")
+        with self._database.writing() as connection:
+            if _exists(connection, station_id):
+                raise StationError(
+                    f"station {station_id} is already there",
+                    f"'aquasmart-cloud station rotate-key {station_id}' makes a second key for it",
+                )
+            connection.execute(_INSERT_STATION, (station_id, name or station_id, now_ms))
+            return self._make_key(connection, station_id, now_ms)
+
+    def rotate_key(self, station_id: str, now_ms: int) -> NewKey:
+        """Add a second active key; the former one stays valid until it is revoked. Errors: StationError."""
+        with self._database.writing() as connection:
+            _require(connection, station_id)
+            return self._make_key(connection, station_id, now_ms)
+
+    def _make_key(self, connection: sqlite3.Connection, station_id: str, now_ms: int) -> NewKey:
+        known = [row[0] for row in connection.execute(_KEYS, (station_id,))]
+        key_id = f"k{len(known) + 1}"
+        key = secrets.token_bytes(KEY_BYTES)
+        sealed = seal(self._master_key, station_id, key_id, key)
+        connection.execute(_INSERT_KEY, (station_id, key_id, sealed, now_ms))
+        return NewKey(station_id, key_id, key.hex())
+
+    def revoke(self, station_id: str, key_id: str | None, now_ms: int) -> list[str]:
+        """Revoke one key, or all that are active. Returns their ids. Errors: StationError."""
+        with self._database.writing() as connection:
+            _require(connection, station_id)
+            active = [row[0] for row in connection.execute(_KEYS, (station_id,)) if row[2] is None]
+            chosen = active if key_id is None else [key for key in active if key == key_id]
+            if key_id is not None and not chosen:
+                raise StationError(
+                    f"station {station_id} has no active key {key_id}",
+                    f"active: {', '.join(active) or 'none'}",
+                )
+            for each in chosen:
+                connection.execute(
+                    "UPDATE station_key SET revoked_at = ? WHERE station_id = ? AND key_id = ?",
+                    (now_ms, station_id, each),
+                )
+            return chosen
+
+    def retire(self, station_id: str) -> None:
+        """Refuse everything the station sends from now on; what it sent stays. Errors: StationError."""
+        with self._database.writing() as connection:
+            _require(connection, station_id)
+            connection.execute("UPDATE station SET state = 'retired' WHERE station_id = ?", (station_id,))
+
+    def all(self) -> list[dict[str, Any]]:
+        """Every station with its totals, by id."""
+        with self._database.reading() as connection:
+            cursor = connection.execute(_LIST)
+            names = [column[0] for column in cursor.description]
+            return [dict(zip(names, row, strict=True)) for row in cursor]
+
+    def show(self, station_id: str) -> dict[str, Any]:
+        """One station with its keys (never their secrets). Errors: StationError."""
+        for found in self.all():
+            if found["station_id"] == station_id:
+                break
+        else:
+            raise _unknown(station_id)
+        with self._database.reading() as connection:
+            keys = [
+                {"key_id": key_id, "created_at": created_at, "revoked_at": revoked_at}
+                for key_id, created_at, revoked_at in connection.execute(_KEYS, (station_id,))
+            ]
+        return found | {"keys": keys}
+
+
+def _exists(connection: sqlite3.Connection, station_id: str) -> bool:
+    return connection.execute("SELECT 1 FROM station WHERE station_id = ?", (station_id,)).fetchone() is not None
+
+
+def _unknown(station_id: str) -> StationError:
+    return StationError(
+        f"there is no station {station_id}", "'aquasmart-cloud station list' shows those that there are"
+    )
+
+
+def _require(connection: sqlite3.Connection, station_id: str) -> None:
+    if not _exists(connection, station_id):
+        raise _unknown(station_id)

@@ -1,0 +1,31 @@
+"""What the blueprints need from the application: its configuration, database and stations.
+
+Only the bundle and its look-up; it is made once, by `web.app.create_app`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import cast
+
+from flask import current_app
+
+from aquasmart_cloud.config import Config
+from aquasmart_cloud.store.database import Database
+from aquasmart_cloud.store.stations import Stations
+
+EXTENSION = "aquasmart"
+
+
+@dataclass(frozen=True, slots=True)
+class Cloud:
+    """One application's services."""
+
+    config: Config
+    database: Database
+    stations: Stations
+
+
+def cloud() -> Cloud:
+    """The services of the application that is answering."""
+    return cast("Cloud", current_app.extensions[EXTENSION])

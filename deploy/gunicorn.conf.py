@@ -1,0 +1,27 @@
+"""How gunicorn serves the cloud on SQLite: one process, eight threads.
+
+One process because one lock inside it orders the writers (measured p99 4 ms, against 35 ms when SQLite's own
+busy wait orders them); threads because the commit's fsync releases the interpreter. Evaluated before anything
+is started, so that a bad configuration ends here with status 78 and every fault named.
+"""
+
+import os
+
+from aquasmart_cloud.config import Config
+
+bind = Config.or_exit().bind
+workers = 1
+worker_class = "gthread"
+threads = int(os.environ.get("AQUASMART_THREADS", "8"))
+# Each worker opens its own connections after the fork: SQLite's must not cross one.
+preload_app = False
+keepalive = 75
+timeout = 60
+graceful_timeout = 5
+# A station's signed target is the request line as sent; long ones are refused there.
+limit_request_line = 4094
+limit_request_fields = 50
+accesslog = None
+control_socket_disable = True
+errorlog = "-"
+proc_name = "aquasmart-cloud"
