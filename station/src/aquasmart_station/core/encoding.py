@@ -113,9 +113,7 @@ def with_gaps(rows: Sequence[Row], after_seq: int) -> list[Row]:
     for row in rows:
         first = row.seq - row.seqs + 1
         if first > expected:
-            complete.append(
-                row._replace(seq=first - 1, seqs=first - expected, kind=Kind.GAP.value, flags=0, data=None)
-            )
+            complete.append(row._replace(seq=first - 1, seqs=first - expected, kind=Kind.GAP.value, flags=0, data=None))
         complete.append(row)
         expected = row.seq + 1
     return complete

@@ -221,6 +221,8 @@ class Resume:
     counts: int
     at_ms: int
     mono_ms: int
+    data: str | None = None
+    """JSON text of that row, where it has any."""
 
 
 def event_id(stream_id: UUID, seq: int) -> UUID:

@@ -35,11 +35,9 @@ class MeterState:
 
 
 def litres(volume_ul: int, places: int = 3) -> str:
-    """Microlitres as litres with `places` decimals, cut, never rounded up: nobody is told of water that is not there."""
+    """Microlitres as litres with 1 to 6 decimals; cut, never rounded up: nobody is told of water that is not there."""
     whole, rest = divmod(abs(volume_ul), 1_000_000)
-    return f"{'-' if volume_ul < 0 else ''}{whole}.{rest:06}"[: -(6 - places)] if places < 6 else (
-        f"{'-' if volume_ul < 0 else ''}{whole}.{rest:06}"
-    )
+    return f"{'-' if volume_ul < 0 else ''}{whole}.{f'{rest:06}'[:places]}"
 
 
 def ago(seconds: float) -> str:

@@ -1,0 +1,50 @@
+"""The machine's clocks and identity: CLOCK_BOOTTIME, wall time and its quality, boot id, board serial."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from pathlib import Path
+
+EARLIEST_PLAUSIBLE_S = 1_735_689_600
+"""2025-01-01: a wall clock before this has not been set (a Pi without a battery starts in 1970)."""
+
+_SERIALS = (
+    Path("/sys/firmware/devicetree/base/serial-number"),
+    Path("/sys/class/dmi/id/product_uuid"),
+    Path("/etc/machine-id"),
+)
+_SYNCHRONISED = (Path("/run/systemd/timesync/synchronized"), Path("/run/chrony/synchronized"))
+
+
+class SystemClock:
+    """The real clocks."""
+
+    def mono_ns(self) -> int:
+        return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+
+    def wall_ns(self) -> int:
+        return time.time_ns()
+
+    def quality(self) -> str:
+        """ntp where a time service says that it is synchronised, rtc where the time is plausible, else unset."""
+        if time.time() < EARLIEST_PLAUSIBLE_S:
+            return "unset"
+        return "ntp" if any(path.exists() for path in _SYNCHRONISED) else "rtc"
+
+
+def boot_id() -> str:
+    """The kernel's id of this boot: monotonic times compare only within one."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+def hardware_id() -> str:
+    """32 hex digits of a hash of the board's serial number: tells boards apart without naming them."""
+    for path in _SERIALS:
+        try:
+            serial = path.read_bytes().strip(b"\0\n ")
+        except OSError:
+            continue
+        if serial:
+            return hashlib.sha256(b"aquasmart-hardware:" + serial).hexdigest()[:32]
+    return "0" * 32

@@ -1,0 +1,141 @@
+"""HTTP to the cloud through `requests`: one daemon thread, one keep-alive connection, deadlines on everything.
+
+The thread exists so that the sync loop never blocks: name look-up cannot be interrupted, and a server that drips one
+byte a minute never trips a read timeout. The loop waits as long as it likes and abandons what it no longer wants;
+nothing that arrives here changes any state until the loop has taken it and checked its signature.
+No redirects, no proxies or credentials from the environment.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import requests
+from requests.adapters import HTTPAdapter
+
+from ..core.outcome import Answer, NoAnswer
+
+ANSWER_LIMIT_BYTES = 1 << 20
+"""No answer of the cloud comes near this; a portal's page may."""
+
+
+@dataclass(frozen=True, slots=True)
+class HttpSettings:
+    base_url: str
+    connect_timeout_s: float = 5.0
+    read_timeout_s: float = 30.0
+    ca_file: Path | None = None
+
+
+class _Pending:
+    """One request's place for its answer."""
+
+    def __init__(self) -> None:
+        self._answered = threading.Event()
+        self._answer: Answer | NoAnswer | None = None
+
+    def put(self, answer: Answer | NoAnswer) -> None:
+        self._answer = answer
+        self._answered.set()
+
+    def wait(self, timeout_s: float) -> Answer | NoAnswer | None:
+        self._answered.wait(timeout_s)
+        return self._answer
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    target: str
+    headers: dict[str, str]
+    body: bytes
+    pending: _Pending
+
+
+class HttpCourier:
+    """Posts to the cloud, one request at a time, from a thread of its own."""
+
+    def __init__(self, settings: HttpSettings) -> None:
+        self._settings = settings
+        self._jobs: queue.SimpleQueue[_Job] | None = None
+
+    def post(self, target: str, headers: dict[str, str], body: bytes) -> _Pending:
+        """Start a request; `target` is path and query exactly as signed."""
+        if self._jobs is None:
+            self._jobs = queue.SimpleQueue()
+            threading.Thread(target=_deliver, args=(self._jobs, self._settings), daemon=True, name="http").start()
+        pending = _Pending()
+        self._jobs.put(_Job(target, headers, body, pending))
+        return pending
+
+    def abandon(self) -> None:
+        """Leave the present thread to its fate; the next request gets a thread and a connection of its own."""
+        self._jobs = None
+
+
+def _deliver(jobs: queue.SimpleQueue[_Job], settings: HttpSettings) -> None:
+    session = requests.Session()
+    session.trust_env = False
+    adapter = HTTPAdapter(pool_connections=1, pool_maxsize=1, max_retries=0)
+    session.mount("http://", adapter)
+    session.mount("https://", adapter)
+    while True:
+        job = jobs.get()
+        job.pending.put(_exchange(session, settings, job))
+
+
+def _exchange(session: requests.Session, settings: HttpSettings, job: _Job) -> Answer | NoAnswer:
+    headers = {"Accept-Encoding": "identity", "Content-Type": "application/json", **job.headers}
+    deadline_s = time.monotonic() + settings.connect_timeout_s + settings.read_timeout_s
+    try:
+        response = session.post(
+            settings.base_url + job.target,
+            data=job.body,
+            headers=headers,
+            timeout=(settings.connect_timeout_s, settings.read_timeout_s),
+            allow_redirects=False,
+            stream=True,
+            verify=str(settings.ca_file) if settings.ca_file else True,
+        )
+        with response:
+            body = _read(response.iter_content(65_536), deadline_s)
+    except requests.Timeout:
+        return NoAnswer("no answer in time", timed_out=True)
+    except (requests.RequestException, OSError) as fault:
+        return NoAnswer(_plain(fault))
+    if body is None:
+        return NoAnswer("the answer did not end in time or is too long", timed_out=True)
+    return Answer(response.status_code, {k.lower(): v for k, v in response.headers.items()}, body)
+
+
+def _read(chunks: Iterable[bytes], deadline_s: float) -> bytes | None:
+    body = bytearray()
+    for chunk in chunks:
+        body += chunk
+        if len(body) > ANSWER_LIMIT_BYTES or time.monotonic() > deadline_s:
+            return None
+    return bytes(body)
+
+
+def _plain(fault: BaseException) -> str:
+    """The innermost reason, in words: requests wraps three layers of classes around 'Connection refused'."""
+    text = str(fault)
+    for sign, words in (
+        ("Name or service not known", "the cloud's name cannot be looked up (DNS)"),
+        ("Temporary failure in name resolution", "the cloud's name cannot be looked up (DNS)"),
+        ("Failed to resolve", "the cloud's name cannot be looked up (DNS)"),
+        ("Connection refused", "connection refused"),
+        ("Connection reset", "connection reset"),
+        ("RemoteDisconnected", "the cloud closed the connection without an answer"),
+        ("CERTIFICATE_VERIFY_FAILED", "the cloud's TLS certificate does not verify"),
+        ("Network is unreachable", "network unreachable"),
+        ("No route to host", "no route to the cloud"),
+        ("IncompleteRead", "the answer broke off"),
+    ):
+        if sign in text:
+            return words
+    return f"{type(fault).__name__}: {text[:200]}"

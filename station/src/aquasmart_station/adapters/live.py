@@ -1,0 +1,132 @@
+"""live.db: what the services show of themselves, on tmpfs. Volatile; nothing here is ever needed to be right.
+
+A fault here is swallowed after one retry per call and shows as an old beat: the meter must not wait for a display.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from ..core.showing import MeterState, ServiceState
+
+_METER_FIELDS = ("meter_id", "state", "epoch", "counts", "raw_counts", "flow_ul_s", "at_ms", "text", "figures")
+_STATE = """
+INSERT INTO {table} VALUES (1, ?, ?, ?, ?, ?, ?) ON CONFLICT (one) DO UPDATE SET pid = excluded.pid,
+  beat_mono_ms = excluded.beat_mono_ms, beat_at_ms = excluded.beat_at_ms, state = excluded.state,
+  text = excluded.text, figures = excluded.figures
+"""
+
+
+class LiveBoard:
+    """Writes one service's part of live.db."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._connection: sqlite3.Connection | None = None
+
+    def show(self, table: str, state: ServiceState, meters: list[MeterState] | None = None) -> bool:
+        """Replace what is shown; False where it could not be written."""
+        for _ in range(2):
+            try:
+                self._write(table, state, meters or [])
+            except (sqlite3.Error, OSError):
+                self.close()
+            else:
+                return True
+        return False
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _write(self, table: str, state: ServiceState, meters: list[MeterState]) -> None:
+        if self._connection is None or not self._path.exists():
+            self.close()
+            self._connection = _open(self._path)
+        connection = self._connection
+        assert table in {"reader_state", "sync_state"}
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            connection.execute(
+                _STATE.format(table=table),
+                (
+                    os.getpid(),
+                    state.beat_mono_ms,
+                    state.beat_at_ms,
+                    state.state,
+                    state.text,
+                    json.dumps(state.figures),
+                ),
+            )
+            connection.executemany(
+                "INSERT OR REPLACE INTO reader_meter VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                [
+                    (
+                        m.meter_id,
+                        m.state,
+                        m.epoch,
+                        m.counts,
+                        m.raw_counts,
+                        m.flow_ul_s,
+                        m.at_ms,
+                        m.text,
+                        json.dumps(m.figures),
+                    )
+                    for m in meters
+                ],
+            )
+            connection.execute("COMMIT")
+        except sqlite3.Error:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+
+
+def read_service(path: Path, table: str) -> ServiceState | None:
+    """What a service last said; None where it never ran since the machine started."""
+    assert table in {"reader_state", "sync_state"}
+    rows = _rows(path, f"SELECT state, text, figures, beat_mono_ms, beat_at_ms, pid FROM {table}")  # noqa: S608
+    if not rows:
+        return None
+    state, text, figures, mono, at, pid = rows[0]
+    return ServiceState(state, text, json.loads(figures), mono, at, pid)
+
+
+def read_meters(path: Path) -> dict[str, MeterState]:
+    """What the reader last said of each meter, by meter id."""
+    rows = _rows(
+        path,
+        "SELECT meter_id, state, epoch, counts, raw_counts, flow_ul_s, at_ms, text, figures FROM reader_meter",
+    )
+    return {
+        row[0]: MeterState(**dict(zip(_METER_FIELDS, row, strict=True)) | {"figures": json.loads(row[8])})
+        for row in rows
+    }
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    connection = sqlite3.connect(path, timeout=0.5, isolation_level=None)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = OFF")
+    connection.executescript(resources.files("aquasmart_station.adapters.sql").joinpath("live_0001.sql").read_text())
+    return connection
+
+
+def _rows(path: Path, query: str) -> list[tuple[Any, ...]]:
+    if not path.exists():
+        return []
+    try:
+        connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=0.5)
+        try:
+            return connection.execute(query).fetchall()
+        finally:
+            connection.close()
+    except sqlite3.Error:
+        return []

@@ -1,0 +1,159 @@
+"""Opening log.db: pragmas, schema, migrations, and the form of a row with its checksum.
+
+Everything that reads or writes the log opens it here, so that page size, WAL and `synchronous=FULL` are decided once.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+import struct
+import zlib
+from importlib import resources
+from pathlib import Path
+from uuid import UUID
+
+from ..core.errors import LogError
+from ..core.model import Row, StreamHeader
+
+SCHEMA_VERSION = 1
+APPLICATION_ID = 0x41514C47  # "AQLG"
+PAGE_BYTES = 1024
+BUSY_TIMEOUT_S = 5.0
+JOURNAL_LIMIT_BYTES = 4 << 20
+
+_BACKWARDS = """
+SELECT position, seq, seqs, kind, flags, at_ms, mono_ms, counts, data, crc32 FROM event
+WHERE stream = ? AND position >= ? ORDER BY position DESC
+"""
+_PACKED = struct.Struct("<16sqqqqqqq")
+
+
+def row_crc32(stream_id: UUID, row: Row) -> int:
+    """CRC-32 over everything a row says, its stream's identity included, except where it lies in the file."""
+    return row_crc32_of(stream_id.bytes, row)
+
+
+def row_crc32_of(stream_id: bytes, row: Row) -> int:
+    """The same for a caller that checks many rows of one stream."""
+    packed = _PACKED.pack(stream_id, *row[1:8])
+    return zlib.crc32(packed if row[8] is None else packed + row[8].encode())
+
+
+def open_log(path: Path, *, create: bool = False) -> sqlite3.Connection:
+    """A writing connection: WAL, synchronous=FULL, 1 KiB pages, autocommit.
+
+    With `create`, the file and its schema are made or migrated under `BEGIN EXCLUSIVE`. Raises LogError with a hint.
+    """
+    try:
+        if not create and not path.exists():
+            raise LogError(f"there is no log at {path}", hint="The reader creates it; is aquasmart-reader running?")
+        connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
+        try:
+            _set_up(connection, create=create)
+        except BaseException:
+            connection.close()
+            raise
+    except sqlite3.Error as fault:
+        raise LogError(f"the log {path} cannot be opened: {fault}", hint="Run `aquasmart status`.") from fault
+    return connection
+
+
+def open_log_read_only(path: Path) -> sqlite3.Connection:
+    """A connection that cannot write. Raises LogError where there is no log."""
+    try:
+        if not path.exists():
+            raise LogError(f"there is no log at {path}", hint="It is created when the reader first starts.")
+        # Where nobody has the log open there is no -shm to map, and a read-only connection may not make one.
+        mode = "mode=ro" if path.with_name(path.name + "-shm").exists() else "immutable=1"
+        connection = sqlite3.connect(f"file:{path}?{mode}", uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None)
+        connection.execute("PRAGMA query_only = ON")
+        connection.execute("SELECT number FROM fence").fetchone()
+    except sqlite3.Error as fault:
+        raise LogError(f"the log {path} cannot be read: {fault}") from fault
+    return connection
+
+
+def lock(path: Path, *, exclusive: bool, wait: bool = False) -> int:
+    """Take an flock on `path` and return its descriptor; the kernel frees it when the process dies, however it dies.
+
+    Raises BlockingIOError where another holds it and `wait` is false.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o660)
+    try:
+        fcntl.flock(descriptor, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | (0 if wait else fcntl.LOCK_NB))
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def last_sound_row(
+    connection: sqlite3.Connection, number: int, header: StreamHeader, first_position: int
+) -> Row | None:
+    """The last row of a stream whose checksum holds, looked for from the end of the log backwards."""
+    for values in connection.execute(_BACKWARDS, (number, first_position)):
+        row = Row._make(values[:9])
+        try:
+            if row_crc32(header.id, row) == values[9]:
+                return row
+        except (struct.error, AttributeError, TypeError):
+            continue  # a damaged record can hold any type
+    return None
+
+
+def _set_up(connection: sqlite3.Connection, *, create: bool) -> None:
+    # The page size holds only if it is set before the first page is written, hence before WAL.
+    connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute(f"PRAGMA journal_size_limit = {JOURNAL_LIMIT_BYTES}")
+    version = _version(connection)
+    if version < SCHEMA_VERSION and create:
+        _migrate(connection)
+    elif version < SCHEMA_VERSION:
+        raise LogError("the log has no schema yet", hint="The reader creates it; is aquasmart-reader running?")
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def _migrate(connection: sqlite3.Connection) -> None:
+    connection.execute("BEGIN EXCLUSIVE")
+    try:
+        # Read again inside: another process may have migrated between the look and the lock.
+        for version in range(_version(connection) + 1, SCHEMA_VERSION + 1):
+            _run(connection, f"log_{version:04}.sql")
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+
+
+def _run(connection: sqlite3.Connection, name: str) -> None:
+    # executescript() would commit the surrounding transaction; statements are run one by one inside it.
+    script = resources.files("aquasmart_station.adapters.sql").joinpath(name).read_text()
+    statement = ""
+    for line in script.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            connection.execute(statement)
+            statement = ""
+
+
+def has_schema(path: Path) -> bool:
+    """Whether a reader has made the log, so that sync can open it."""
+    if not path.exists():
+        return False
+    try:
+        connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
+        try:
+            return _version(connection) >= SCHEMA_VERSION
+        finally:
+            connection.close()
+    except sqlite3.Error:
+        return False

@@ -1,0 +1,28 @@
+"""systemd's notification socket through sdnotify: READY, WATCHDOG, STATUS, STOPPING. Silent where there is none."""
+
+from __future__ import annotations
+
+import sdnotify
+
+
+class SystemdWatchdog:
+    """Tells systemd what the service does (sd_notify(3))."""
+
+    def __init__(self) -> None:
+        self._notifier = sdnotify.SystemdNotifier()
+        self._said = ""
+
+    def ready(self) -> None:
+        self._notifier.notify("READY=1")
+
+    def pet(self) -> None:
+        self._notifier.notify("WATCHDOG=1")
+
+    def status(self, text: str) -> None:
+        """The line that `systemctl status` shows; sent only when it changed."""
+        if text != self._said:
+            self._said = text
+            self._notifier.notify(f"STATUS={text}")
+
+    def stopping(self) -> None:
+        self._notifier.notify("STOPPING=1")

@@ -1,0 +1,86 @@
+"""`aquasmart`: the technician's command and the services' entry points.
+
+Commands import what they need when they run: `aquasmart reader` must not carry what `aquasmart sync` needs.
+Exit status: 0 done, 1 an error that was named, 2 wrong usage, 78 a configuration that cannot be used (sysexits.h).
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+
+import click
+
+from .. import __version__
+from ..core.errors import BadConfig, StationError
+
+EX_CONFIG = 78
+_COMMANDS = {
+    "reader": ("aquasmart_station.cli.services", "reader"),
+    "sync": ("aquasmart_station.cli.services", "sync"),
+    "status": ("aquasmart_station.cli.status", "status"),
+    "tail": ("aquasmart_station.cli.tail", "tail"),
+    "meter": ("aquasmart_station.cli.meter", "meter"),
+    "simulate": ("aquasmart_station.cli.simulate", "simulate"),
+}
+
+
+class _Lazy(click.Group):
+    """Imports a command's module only when it is named."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in _COMMANDS:
+            return None
+        module, attribute = _COMMANDS[cmd_name]
+        command = getattr(importlib.import_module(module), attribute)
+        assert isinstance(command, click.Command)
+        return command
+
+
+@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--config",
+    "config_path",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=Path("/etc/aquasmart/station.toml"),
+    show_default=True,
+    envvar="AQUASMART_CONFIG",
+    help="The station's configuration file.",
+)
+@click.version_option(__version__, prog_name="aquasmart")
+@click.pass_context
+def group(context: click.Context, config_path: Path) -> None:
+    """AquaSmart station: counts the water, keeps the log, tells the cloud."""
+    context.obj = config_path
+
+
+def main() -> None:
+    """Run the command line; every error of ours becomes one message and an exit status."""
+    try:
+        group.main(standalone_mode=False)
+    except click.exceptions.Exit as done:
+        sys.exit(done.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        sys.exit(130)
+    except click.ClickException as fault:
+        fault.show()
+        sys.exit(fault.exit_code)
+    except BadConfig as fault:
+        _say(fault)
+        sys.exit(EX_CONFIG)
+    except StationError as fault:
+        _say(fault)
+        sys.exit(1)
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of our output has left; there is nobody to tell
+        sys.exit(0)
+
+
+def _say(fault: StationError) -> None:
+    click.echo(f"aquasmart: {fault}", err=True)
+    if fault.hint:
+        click.echo(fault.hint, err=True)

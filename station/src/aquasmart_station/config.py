@@ -1,0 +1,283 @@
+"""The station's configuration file: TOML in, a checked `Config` out, every fault named at once.
+
+Reads the file and looks at what it points to (key file permissions); starts nothing. Relative paths are relative to
+the file's folder. Unknown keys are faults: a misspelt setting must not be silently a default.
+"""
+
+from __future__ import annotations
+
+import re
+import stat
+import tomllib
+from dataclasses import dataclass
+from decimal import Decimal
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from .core.errors import BadConfig
+from .meters.driver import DriverSettings, make_driver
+
+STATION_ID = re.compile(r"[a-z0-9-]{1,64}")
+METER_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+KEY_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+@dataclass(frozen=True, slots=True)
+class CloudConfig:
+    url: str
+    key_id: str
+    key: bytes
+    """32 bytes; never logged, never shown."""
+    ca_file: Path | None
+    connect_timeout_s: float
+    read_timeout_s: float
+
+    def __repr__(self) -> str:
+        return f"CloudConfig(url={self.url!r}, key_id={self.key_id!r}, key=…)"
+
+
+@dataclass(frozen=True, slots=True)
+class ReaderConfig:
+    commit_interval_s: float
+    idle_heartbeat_s: float
+    poll_hz: float
+    ring_rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class SyncConfig:
+    linger_s: float
+    heartbeat_s: float
+    batch_rows_max: int
+
+
+@dataclass(frozen=True, slots=True)
+class MeterConfig:
+    id: str
+    port: Path
+    settings: DriverSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Everything a service needs to start."""
+
+    path: Path
+    station_id: str
+    state_dir: Path
+    runtime_dir: Path
+    cloud: CloudConfig
+    reader: ReaderConfig
+    sync: SyncConfig
+    meters: tuple[MeterConfig, ...]
+
+    @property
+    def log_path(self) -> Path:
+        return self.state_dir / "log.db"
+
+    @property
+    def live_path(self) -> Path:
+        return self.runtime_dir / "live.db"
+
+
+class _Table:
+    """One table of the file: typed access that collects faults instead of stopping at the first."""
+
+    def __init__(self, name: str, values: object, faults: list[str]) -> None:
+        self._prefix = f"{name}." if name else ""
+        self._faults = faults
+        self._taken: set[str] = set()
+        if not isinstance(values, dict):
+            faults.append(f"{name or 'the file'} must be a table")
+            values = {}
+        self._values: dict[str, Any] = values
+
+    def fault(self, key: str, text: str) -> None:
+        self._faults.append(f"{self._prefix}{key}: {text}")
+
+    def raw(self, key: str) -> Any:
+        self._taken.add(key)
+        return self._values.get(key)
+
+    def text(self, key: str, pattern: re.Pattern[str] | None = None, default: str | None = None) -> str:
+        value = self.raw(key)
+        if value is None:
+            if default is None:
+                self.fault(key, "is missing")
+            return default or ""
+        if not isinstance(value, str) or not value:
+            self.fault(key, f"must be text, not {value!r}")
+            return ""
+        if pattern is not None and not pattern.fullmatch(value):
+            self.fault(key, f"{value!r} must match {pattern.pattern}")
+        return value
+
+    def number(self, key: str, default: float, least: float, most: float) -> float:
+        value = self.raw(key)
+        if value is None:
+            return default
+        if isinstance(value, bool) or not isinstance(value, int | Decimal) or not Decimal(value).is_finite():
+            value = None
+        if value is None or not least <= value <= most:
+            self.fault(key, f"must be a number from {least:g} to {most:g}")
+            return default
+        return float(value)
+
+    def whole(self, key: str, default: int, least: int, most: int) -> int:
+        value = self.raw(key)
+        if value is None:
+            return default
+        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+            self.fault(key, f"must be a whole number from {least} to {most}, not {value!r}")
+            return default
+        return value
+
+    def yes_no(self, key: str) -> bool | None:
+        value = self.raw(key)
+        if value is not None and not isinstance(value, bool):
+            self.fault(key, f"must be true or false, not {value!r}")
+            return None
+        return value
+
+    def exact(self, key: str) -> Fraction | None:
+        """A number exactly as it is written, in quotes or not: decimals never pass through a float."""
+        value = self.raw(key)
+        if value is None:
+            return None
+        try:
+            exact = Fraction(value) if isinstance(value, str | int | Decimal) and not isinstance(value, bool) else None
+        except (ValueError, ZeroDivisionError, OverflowError):
+            exact = None
+        if exact is None or exact <= 0:
+            self.fault(key, f"must be a number above 0 such as 450.5, not {str(value)!r}")
+            return None
+        return exact
+
+    def done(self) -> None:
+        for key in self._values.keys() - self._taken:
+            self.fault(key, "is not a setting of AquaSmart")
+
+
+def load_config(path: Path) -> Config:
+    """Read and check `path`. Raises BadConfig with every fault at once."""
+    faults: list[str] = []
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"), parse_float=Decimal)
+    except FileNotFoundError:
+        raise BadConfig(str(path), ["the file does not exist"]) from None
+    except (OSError, UnicodeDecodeError) as fault:
+        raise BadConfig(str(path), [f"the file cannot be read: {fault}"]) from fault
+    except tomllib.TOMLDecodeError as fault:
+        raise BadConfig(str(path), [f"not TOML: {fault}"]) from fault
+    folder = path.resolve().parent
+    top = _Table("", document, faults)
+    config = Config(
+        path=path,
+        station_id=top.text("station_id", STATION_ID),
+        state_dir=folder / top.text("state_dir", default="/var/lib/aquasmart"),
+        runtime_dir=folder / top.text("runtime_dir", default="/run/aquasmart"),
+        cloud=_cloud(_Table("cloud", top.raw("cloud") or {}, faults), folder),
+        reader=_reader(_Table("reader", top.raw("reader") or {}, faults)),
+        sync=_sync(_Table("sync", top.raw("sync") or {}, faults)),
+        meters=_meters(top, folder, faults),
+    )
+    top.done()
+    if faults:
+        raise BadConfig(str(path), sorted(faults))
+    return config
+
+
+def _cloud(table: _Table, folder: Path) -> CloudConfig:
+    url = table.text("url").rstrip("/")
+    if url and not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#]*)?", url):
+        table.fault("url", f"{url!r} must be http:// or https:// with a host, without user, query or fragment")
+    key_file = table.text("key_file")
+    ca_file = table.raw("ca_file")
+    if ca_file is not None and not (isinstance(ca_file, str) and (folder / ca_file).is_file()):
+        table.fault("ca_file", f"{ca_file!r} is not a file")
+        ca_file = None
+    config = CloudConfig(
+        url=url,
+        key_id=table.text("key_id", KEY_ID),
+        key=_key(table, folder / key_file) if key_file else b"",
+        ca_file=folder / ca_file if ca_file else None,
+        connect_timeout_s=table.number("connect_timeout_s", 5.0, 0.1, 120),
+        read_timeout_s=table.number("read_timeout_s", 30.0, 0.1, 600),
+    )
+    table.done()
+    return config
+
+
+def _key(table: _Table, path: Path) -> bytes:
+    """The station's key: 64 hex digits in a file that only its owner can read."""
+    try:
+        mode = path.stat().st_mode
+        text = path.read_text(encoding="ascii").strip()
+    except OSError as fault:
+        table.fault("key_file", f"{path} cannot be read: {fault.strerror}")
+        return b""
+    except UnicodeDecodeError:
+        text, mode = "", 0o600
+    if stat.S_IMODE(mode) & 0o077:
+        table.fault("key_file", f"{path} can be read by others (mode {stat.S_IMODE(mode):o}): chmod 600 it")
+    if not re.fullmatch(r"[0-9a-f]{64}", text):
+        table.fault("key_file", f"{path} must hold 64 lower-case hex digits")
+        return b""
+    return bytes.fromhex(text)
+
+
+def _reader(table: _Table) -> ReaderConfig:
+    config = ReaderConfig(
+        commit_interval_s=table.number("commit_interval_s", 1.0, 0.05, 60),
+        idle_heartbeat_s=table.number("idle_heartbeat_s", 300, 1, 86_400),
+        poll_hz=table.number("poll_hz", 10, 0.01, 50),
+        ring_rows=table.whole("ring_rows", 6_000, 10, 1_000_000),
+    )
+    table.done()
+    return config
+
+
+def _sync(table: _Table) -> SyncConfig:
+    config = SyncConfig(
+        linger_s=table.number("linger_s", 2.0, 0, 3_600),
+        heartbeat_s=table.number("heartbeat_s", 60, 1, 86_400),
+        batch_rows_max=table.whole("batch_rows_max", 2_000, 1, 10_000),
+    )
+    table.done()
+    return config
+
+
+def _meters(top: _Table, folder: Path, faults: list[str]) -> tuple[MeterConfig, ...]:
+    listed = top.raw("meters")
+    if not isinstance(listed, list) or not listed:
+        faults.append("meters: at least one [[meters]] table is needed")
+        return ()
+    meters = [_meter(_Table(f"meters[{index}]", values, faults), folder) for index, values in enumerate(listed)]
+    for what, values in (("id", [m.id for m in meters]), ("port", [str(m.port) for m in meters])):
+        twice = sorted({value for value in values if value and values.count(value) > 1})
+        faults += [f"meters: {what} {value!r} is given twice" for value in twice]
+    return tuple(meters)
+
+
+def _meter(table: _Table, folder: Path) -> MeterConfig:
+    meter_id = table.text("id", METER_ID)
+    port = table.text("port")
+    qmax_l_min = table.exact("qmax_l_min")
+    settings = DriverSettings(
+        meter_id=meter_id,
+        driver=table.text("driver"),
+        baud=table.whole("baud", 0, 300, 4_000_000) or None,
+        k_factor=table.exact("k_factor"),
+        qmax_ul_s=int((qmax_l_min or Fraction(60)) * 1_000_000 / 60),
+        nonvolatile=table.yes_no("nonvolatile"),
+        profile=table.text("profile", default="") if table.raw("profile") is not None else None,
+        slave=table.whole("slave", 1, 1, 247),
+    )
+    table.done()
+    if settings.driver:
+        try:
+            make_driver(settings)
+        except ValueError as fault:
+            table.fault("driver", str(fault))
+    return MeterConfig(meter_id, folder / port if port else Path(), settings)

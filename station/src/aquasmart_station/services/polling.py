@@ -1,0 +1,165 @@
+"""One thread per meter: poll on time, decode, account, hand over. Never waits for disk, network or another meter.
+
+Owns its meter's line, driver and account. What it books goes into the shared ring; what it knows is read by the reader
+for display. Opening and reopening with backoff happen here; everything that can be decided without I/O is in the core.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ..core.accounting import Account
+from ..core.backoff import Backoff
+from ..core.errors import BadFrame, NoAnswer, StationError
+from ..core.model import Draft, Reading
+from ..core.ports import Clock, MeterLine
+from ..core.ring import Ring
+
+REOPEN = Backoff(base_s=0.25, cap_s=5.0)
+SILENT_AFTER_POLLS = 10
+"""So many polls without a good answer make a meter `silent` rather than a line noisy."""
+
+
+class Shelf:
+    """The ring between the polling threads and the one writer, with its lock."""
+
+    def __init__(self, capacity: int) -> None:
+        self.ring = Ring(capacity)
+        self.wake = threading.Condition()
+
+
+@dataclass(slots=True)
+class PollFigures:
+    """What a poller has seen. Written by its thread only; a torn read is a display a moment old."""
+
+    good: int = 0
+    bad: int = 0
+    unbooked: int = 0
+    reopened: int = 0
+    bad_in_a_row: int = 0
+    fault: str = ""
+    link_up: bool = False
+    reading: Reading | None = None
+
+
+class MeterPoller:
+    """Polls one meter until told to stop."""
+
+    def __init__(
+        self,
+        *,
+        meter_id: str,
+        line: MeterLine,
+        account: Account,
+        shelf: Shelf,
+        clock: Clock,
+        period_s: float,
+        idle_heartbeat_s: float,
+        draw: Callable[[], float],
+    ) -> None:
+        self.meter_id = meter_id
+        self.figures = PollFigures()
+        self.account = account
+        self.lateness_ms: deque[float] = deque(maxlen=600)
+        self._line, self._shelf, self._clock, self._draw = line, shelf, clock, draw
+        self._period_ns = int(period_s * 1e9)
+        self._idle_ns = int(idle_heartbeat_s * 1e9)
+        self._stop = threading.Event()
+        self._booked_mono_ns = clock.mono_ns()
+        self._thread = threading.Thread(target=self._run, name=f"meter-{meter_id}", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+
+    def join(self, timeout_s: float) -> None:
+        self._thread.join(timeout_s)
+
+    @property
+    def alive(self) -> bool:
+        return self._thread.is_alive()
+
+    @property
+    def state(self) -> str:
+        """link-down, silent, or what the account says: waiting, ok, suspect, frozen."""
+        if not self.figures.link_up:
+            return "link-down"
+        if self.figures.bad_in_a_row >= SILENT_AFTER_POLLS:
+            return "silent"
+        return self.account.view.state
+
+    def _run(self) -> None:
+        tick_ns = self._clock.mono_ns()
+        while not self._stop.is_set():
+            if not self.figures.link_up and not self._reopen():
+                tick_ns = self._clock.mono_ns()
+                continue
+            self.lateness_ms.append(max(0, self._clock.mono_ns() - tick_ns) / 1e6)
+            self._poll()
+            self._heartbeat()
+            # Ticks that passed while an answer was awaited are skipped, not made up for: the totaliser remembers.
+            now_ns = self._clock.mono_ns()
+            tick_ns += self._period_ns * max(1, -(-(now_ns - tick_ns) // self._period_ns))
+            self._stop.wait((tick_ns - now_ns) / 1e9)
+        self._line.close()
+
+    def _reopen(self) -> bool:
+        figures = self.figures
+        try:
+            self._line.open()
+        except StationError as fault:
+            figures.fault = str(fault)
+            figures.reopened += 1
+            self._stop.wait(REOPEN.delay_s(min(figures.reopened, 10), self._draw()))
+            return False
+        figures.link_up, figures.fault, figures.reopened = True, "", 0
+        return True
+
+    def _poll(self) -> None:
+        figures = self.figures
+        try:
+            reading = self._line.poll()
+        except StationError as fault:
+            figures.bad += 1
+            figures.bad_in_a_row += 1
+            figures.fault = str(fault)
+            # A frame that is wrong, late or missing is one lost poll; anything else means that the line is gone.
+            if not isinstance(fault, BadFrame | NoAnswer):
+                self._line.close()
+                figures.link_up = False
+            return
+        figures.good += 1
+        figures.bad_in_a_row = 0
+        figures.fault = ""
+        self._book(reading)
+
+    def _book(self, reading: Reading) -> None:
+        with self._shelf.wake:
+            if not self._shelf.ring.room:
+                # Not booked is not lost: the account stays where it is, the next reading carries these counts too.
+                self.figures.unbooked += 1
+                return
+            drafts = self.account.take(reading)
+            self.figures.reading = reading
+            self._hand_over(drafts)
+
+    def _heartbeat(self) -> None:
+        now_ns = self._clock.mono_ns()
+        if now_ns - self._booked_mono_ns < self._idle_ns:
+            return
+        with self._shelf.wake:
+            draft = self.account.heartbeat(now_ns // 1_000_000, self._clock.wall_ns() // 1_000_000)
+            if draft is not None and self._shelf.ring.room:
+                self._hand_over([draft])
+        self._booked_mono_ns = now_ns
+
+    def _hand_over(self, drafts: list[Draft]) -> None:
+        if drafts:
+            self._booked_mono_ns = self._clock.mono_ns()
+            self._shelf.ring.put(drafts)
+            self._shelf.wake.notify()

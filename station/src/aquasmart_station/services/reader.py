@@ -1,0 +1,213 @@
+"""The reader service: poll the meters, keep the log. One writer, one group commit for all meters of the station.
+
+A cycle waits for drafts, commits them, shows what happened and pets the watchdog: after a committed cycle or a
+recorded fault, never otherwise. The polling threads go on whatever happens here.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+from uuid import UUID
+
+from ..core.errors import LogError
+from ..core.model import Board, Draft, Kind, Row, StreamHeader
+from ..core.ports import Clock, EventLog, LiveDisplay, Watchdog
+from ..core.showing import MeterState, ServiceState, ago, litres
+from .polling import MeterPoller, Shelf
+
+SHOW_EVERY_NS = 500_000_000
+JOIN_S = 1.5
+"""How long stopping waits for a poll under way: above every driver's answer deadline."""
+
+
+class Reader:
+    """`start`, then `cycle` until told to stop, then `finish`."""
+
+    def __init__(
+        self,
+        *,
+        log: EventLog,
+        live: LiveDisplay,
+        watchdog: Watchdog,
+        clock: Clock,
+        board: Board,
+        shelf: Shelf,
+        make_pollers: Callable[[EventLog, Shelf], list[MeterPoller]],
+        new_id: Callable[[], UUID],
+        commit_interval_s: float,
+    ) -> None:
+        self._log, self._live, self._watchdog, self._clock = log, live, watchdog, clock
+        self._board, self._shelf, self._make_pollers, self._new_id = board, shelf, make_pollers, new_id
+        self._interval_ns = int(commit_interval_s * 1e9)
+        self._pollers: list[MeterPoller] = []
+        self._run_stream: StreamHeader | None = None
+        self._stop = threading.Event()
+        self._fault = ""
+        self._commits = self._rows = 0
+        self._oldest_ns: int | None = None
+        self._shown_ns = 0
+        self._committed_at_ms: int | None = None
+
+    def stop(self) -> None:
+        """Ask for the end; safe in a signal handler."""
+        self._stop.set()
+
+    def run(self) -> None:
+        """Until stopped. Raises nothing that a fault of the disk or the meters causes."""
+        if not self._start():
+            return
+        self._watchdog.ready()
+        while not self._stop.is_set():
+            self.cycle()
+        self._finish()
+
+    def _start(self) -> bool:
+        """Open the log and start polling; a log that cannot be opened is a recorded fault, tried again each second."""
+        while not self._stop.is_set():
+            try:
+                self._log.open()
+                self._pollers = self._make_pollers(self._log, self._shelf)
+                self._shelf.ring.put([self._own(Kind.BOOT, {"clock": self._clock.quality()})])
+                break
+            except LogError as fault:
+                self._fault = f"{fault} {fault.hint}".strip()
+                self._show(force=True)
+                self._stop.wait(1.0)
+        for poller in self._pollers:
+            poller.start()
+        return not self._stop.is_set()
+
+    def cycle(self) -> None:
+        """Wait for the next commit's time, commit, show."""
+        with self._shelf.wake:
+            self._shelf.wake.wait_for(self._due, timeout=0.1)
+            drafts = self._shelf.ring.take() if self._due() else []
+        committed = self._commit(drafts) if drafts else True
+        shown = self._show()
+        if committed or shown:
+            self._watchdog.pet()
+        if not committed:
+            self._stop.wait(0.5)
+
+    def _due(self) -> bool:
+        ring = self._shelf.ring
+        if not len(ring):
+            self._oldest_ns = None
+            return False
+        now_ns = self._clock.mono_ns()
+        if self._oldest_ns is None:
+            self._oldest_ns = now_ns
+        return ring.urgent or self._stop.is_set() or now_ns - self._oldest_ns >= self._interval_ns
+
+    def _commit(self, drafts: list[Draft]) -> bool:
+        try:
+            rows: Sequence[Row] = self._log.append(drafts)
+        except LogError as fault:
+            # Nothing is lost: the drafts go back in front, and the ring is bounded by not booking, not by dropping.
+            self._fault = str(fault)
+            with self._shelf.wake:
+                self._shelf.ring.give_back(drafts)
+            return False
+        self._fault, self._oldest_ns = "", None
+        self._commits += 1
+        self._rows += len(rows)
+        self._committed_at_ms = self._clock.wall_ns() // 1_000_000
+        return True
+
+    def _finish(self) -> None:
+        """Commit the ring and a `shutdown` row. Polls that end after this are re-derived as catch_up."""
+        self._watchdog.stopping()
+        for poller in self._pollers:
+            poller.stop()
+        for poller in self._pollers:
+            poller.join(JOIN_S)
+        with self._shelf.wake:
+            drafts = [*self._shelf.ring.take(), self._own(Kind.SHUTDOWN, None)]
+        for _ in range(3):
+            if self._commit(drafts):
+                break
+            with self._shelf.wake:
+                drafts = self._shelf.ring.take()
+        self._show(force=True, state="stopped")
+        self._log.close()
+
+    def _own(self, kind: Kind, data: dict[str, Any] | None) -> Draft:
+        """A row of the run's meterless stream."""
+        now_ms, mono_ms = self._clock.wall_ns() // 1_000_000, self._clock.mono_ns() // 1_000_000
+        if self._run_stream is None:
+            board = self._board
+            self._run_stream = StreamHeader(
+                id=self._new_id(), meter_id=None, identity=None, identity_strong=False, epoch=None, epoch_from=0,
+                modulus=None, opening_counts=0, scale=None, opened_at_ms=now_ms, boot_id=board.boot_id,
+                meter_boot_id=None, hardware_id=board.hardware_id, software=board.software,
+                clock=self._clock.quality(),
+            )  # fmt: skip
+        return Draft(self._run_stream, kind, now_ms, mono_ms, 0, data=data, urgent=True)
+
+    def _show(self, *, force: bool = False, state: str = "") -> bool:
+        now_ns = self._clock.mono_ns()
+        if not force and now_ns - self._shown_ns < SHOW_EVERY_NS:
+            return False
+        self._shown_ns = now_ns
+        text = self._text()
+        figures = {
+            "commits": self._commits,
+            "rows": self._rows,
+            "ring_rows": len(self._shelf.ring),
+            "ring_capacity": self._shelf.ring.capacity,
+            "committed_at_ms": self._committed_at_ms,
+            "fault": self._fault,
+        }
+        state = state or ("log-fault" if self._fault else "running")
+        self._watchdog.status(text)
+        return self._live.show(
+            "reader_state",
+            ServiceState(state, text, figures, now_ns // 1_000_000, self._clock.wall_ns() // 1_000_000),
+            [_meter_state(poller) for poller in self._pollers],
+        )
+
+    def _text(self) -> str:
+        parts = [_meter_text(poller) for poller in self._pollers]
+        if self._fault:
+            parts.insert(0, f"LOG FAULT: {self._fault}; counting goes on, {len(self._shelf.ring)} rows wait")
+        elif self._committed_at_ms is not None:
+            since_s = (self._clock.wall_ns() // 1_000_000 - self._committed_at_ms) / 1000
+            parts.append(f"last commit {ago(since_s)} ago")
+        return " · ".join(parts)
+
+
+def _meter_text(poller: MeterPoller) -> str:
+    view, figures = poller.account.view, poller.figures
+    flow = figures.reading.flow_ul_s if figures.reading else None
+    said = f"{poller.meter_id} {poller.state}"
+    if view.header is not None and view.counts is not None:
+        said += f", {litres(view.header.volume_ul(view.counts))} L since start"
+    if flow:
+        said += f", {litres(flow * 60, 1)} L/min"
+    return said + (f" ({figures.fault})" if figures.fault else "")
+
+
+def _meter_state(poller: MeterPoller) -> MeterState:
+    view, figures = poller.account.view, poller.figures
+    late = sorted(poller.lateness_ms.copy())
+    return MeterState(
+        meter_id=poller.meter_id,
+        state=poller.state,
+        epoch=str(view.epoch) if view.epoch else None,
+        counts=view.counts,
+        raw_counts=view.raw_counts,
+        flow_ul_s=figures.reading.flow_ul_s if figures.reading else None,
+        at_ms=figures.reading.wall_ms if figures.reading else None,
+        text=figures.fault or (view.reason if view.state not in ("ok", "waiting") else ""),
+        figures={
+            "polls_good": figures.good,
+            "polls_bad": figures.bad,
+            "unbooked": figures.unbooked,
+            "late_p99_ms": round(late[int(len(late) * 0.99)], 1) if late else None,
+            "rtt_us": figures.reading.rtt_us if figures.reading else None,
+            "reverse_debt_counts": view.reverse_debt_counts,
+            "unbooked_counts": view.unbooked_counts,
+        },
+    )

@@ -1,0 +1,98 @@
+"""The station's state as one document: what `aquasmart status` shows and programs read.
+
+Reads the log (what is durable) and live.db (what is so just now); writes nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ..adapters.live import read_meters, read_service
+from ..adapters.log_view import LogView, StreamStanding
+from ..config import Config
+from ..core.showing import MeterState, ServiceState
+
+STALE_MS = 10_000
+"""A service that has not shown itself for so long is not running, or hangs."""
+
+
+def station_report(config: Config) -> dict[str, Any]:
+    """Volumes in µl from each epoch's baseline on; see docs/technician.md for every field. Raises LogError."""
+    with LogView(config.log_path) as log:
+        standings = log.standings()
+    mono_ms = time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000
+    now_ms = time.time_ns() // 1_000_000
+    live = read_meters(config.live_path)
+    names = dict.fromkeys([*(meter.id for meter in config.meters), *(s.header.meter_id for s in standings)])
+    meters = [_meter(name, standings, live.get(name)) for name in names if name is not None]
+    oldest = [s.oldest_pending_at_ms for s in standings if s.oldest_pending_at_ms is not None]
+    reader = _service(config.live_path, "reader_state", mono_ms)
+    sync = _service(config.live_path, "sync_state", mono_ms)
+    return {
+        "station_id": config.station_id,
+        "meter_ul": sum(meter["meter_ul"] for meter in meters),
+        "log_ul": sum(meter["log_ul"] for meter in meters),
+        "acked_ul": sum(meter["acked_ul"] for meter in meters),
+        "pending": sum(standing.pending for standing in standings),
+        "oldest_pending_s": max(0, (now_ms - min(oldest)) // 1000) if oldest else 0,
+        "sync_state": sync["state"],
+        "meters": meters,
+        "streams": [
+            {
+                "stream": str(s.header.id),
+                "meter_id": s.header.meter_id,
+                "last_seq": s.last_seq,
+                "acked_through": s.acked_seq,
+            }
+            for s in standings
+        ],
+        "reader": reader,
+        "sync": sync,
+    }
+
+
+def _meter(name: str, standings: Sequence[StreamStanding], live: MeterState | None) -> dict[str, Any]:
+    ours = [s for s in standings if s.header.meter_id == name]
+    log_ul = sum(s.header.volume_ul(s.last_counts) for s in ours)
+    document: dict[str, Any] = {
+        "meter_id": name,
+        "epoch": str(ours[-1].header.epoch) if ours else None,
+        "meter_ul": log_ul,
+        "log_ul": log_ul,
+        "acked_ul": sum(s.header.volume_ul(s.acked_counts) for s in ours),
+        "state": live.state if live else "unknown",
+        "flow_ul_s": live.flow_ul_s if live else None,
+        "text": live.text if live else "",
+        "figures": dict(live.figures) if live else {},
+    }
+    # What the meter shows beyond the log: counted, not yet committed. Positions compare only within an epoch.
+    if ours and live and live.counts is not None and live.epoch == document["epoch"]:
+        header, last = ours[-1].header, ours[-1].last_counts
+        if header.scale is not None and live.counts > last:
+            document["meter_ul"] = log_ul + header.scale.volume_ul(last, live.counts)
+    return document
+
+
+def _service(path: Path, table: str, mono_ms: int) -> dict[str, Any]:
+    said: ServiceState | None = read_service(path, table)
+    if said is None:
+        return {"state": "not-running", "text": "has not run since the machine started"}
+    age_ms = mono_ms - said.beat_mono_ms
+    state = said.state
+    if state != "stopped" and (age_ms > STALE_MS or age_ms < 0 or not _runs(said.pid)):
+        state = "not-running"
+    return {"state": state, "text": said.text, "beat_age_ms": max(0, age_ms), **said.figures}
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

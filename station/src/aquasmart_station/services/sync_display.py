@@ -1,0 +1,97 @@
+"""What sync says of itself: figures, the status line, live.db. A technician reads this at a glance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..core.ports import Clock, LiveDisplay, Watchdog
+from ..core.showing import ServiceState, ago
+
+SHOW_EVERY_S = 0.5
+
+
+@dataclass(slots=True)
+class Figures:
+    """What has happened since the process started."""
+
+    state: str = "starting"
+    since_ms: int = 0
+    text: str = ""
+    pending: int = 0
+    oldest_at_ms: int | None = None
+    events_delivered: int = 0
+    requests: int = 0
+    failures: int = 0
+    bytes_sent: int = 0
+    acknowledged_at_ms: int | None = None
+    verified_at_ms: int | None = None
+    difference: str = ""
+
+    def say(self, state: str, text: str, now_ms: int) -> None:
+        """Enter a state; `since` moves only when the word changes."""
+        if state != self.state:
+            self.since_ms = now_ms
+        self.state, self.text = state, text
+
+    def verified(self, now_ms: int) -> None:
+        self.verified_at_ms = now_ms
+
+    def delivered(self, rows: int, pending: int, now_ms: int, difference: str) -> None:
+        self.say("online", "", now_ms)
+        self.events_delivered += rows
+        self.pending, self.acknowledged_at_ms = pending, now_ms
+        self.difference = difference or self.difference
+
+    def failed(self, state: str, reason: str, now_ms: int, wait_s: float) -> None:
+        self.failures += 1
+        self.say(state, f"{reason}; next attempt in {ago(wait_s)}", now_ms)
+
+
+class SyncDisplay:
+    """Shows `Figures` where people look, at most twice a second."""
+
+    def __init__(self, live: LiveDisplay, watchdog: Watchdog, clock: Clock) -> None:
+        self._live, self._watchdog, self._clock = live, watchdog, clock
+        self._shown_s = 0.0
+
+    def show(self, figures: Figures, now_s: float, not_before_s: float, *, force: bool = False) -> None:
+        if not force and now_s - self._shown_s < SHOW_EVERY_S:
+            return
+        self._shown_s = now_s
+        now_ms = self._clock.wall_ns() // 1_000_000
+        text = status_text(figures, now_ms)
+        self._watchdog.status(text)
+        said = {
+            "pending": figures.pending,
+            "oldest_at_ms": figures.oldest_at_ms,
+            "since_ms": figures.since_ms,
+            "reason": figures.text,
+            "events_delivered": figures.events_delivered,
+            "requests": figures.requests,
+            "failures": figures.failures,
+            "bytes_sent": figures.bytes_sent,
+            "acknowledged_at_ms": figures.acknowledged_at_ms,
+            "verified_at_ms": figures.verified_at_ms,
+            "difference": figures.difference,
+            "next_attempt_s": max(0.0, round(not_before_s - now_s, 1)),
+        }
+        self._live.show("sync_state", ServiceState(figures.state, text, said, int(now_s * 1000), now_ms))
+
+
+def status_text(figures: Figures, now_ms: int) -> str:
+    """The one line of `systemctl status aquasmart-sync`."""
+    parts = [figures.state]
+    if figures.since_ms:
+        parts[0] += f" for {ago((now_ms - figures.since_ms) / 1000)}"
+    if figures.pending:
+        oldest = "" if figures.oldest_at_ms is None else f", oldest {ago((now_ms - figures.oldest_at_ms) / 1000)}"
+        parts.append(f"{figures.pending} events waiting{oldest}")
+    else:
+        parts.append("everything delivered")
+    if figures.acknowledged_at_ms is not None:
+        parts.append(f"acknowledged {ago((now_ms - figures.acknowledged_at_ms) / 1000)} ago")
+    if figures.text:
+        parts.append(figures.text)
+    if figures.difference:
+        parts.append(f"BOOKS DIFFER: {figures.difference}")
+    return " · ".join(parts)
