@@ -40,6 +40,7 @@ PROBLEMS: Mapping[str, ProblemType] = MappingProxyType(
             ProblemType("too-large", 413, "The request is too large"),
             ProblemType("unsupported-encoding", 415, "The content encoding is not supported"),
             ProblemType("invalid", 422, "The body breaks the protocol"),
+            ProblemType("rate-limited", 429, "Too many requests; wait first"),
             ProblemType("http", 400, "The request could not be understood"),
             ProblemType("internal", 500, "Something went wrong here"),
             ProblemType("unavailable", 503, "The cloud cannot store anything now"),
@@ -59,7 +60,7 @@ class Fault:
         return {"where": self.where, "what": self.what}
 
 
-class Refusal(Exception):  # noqa: N818  (it is an answer, not a failure of this program)
+class Refusal(Exception):
     """A request is answered with a problem document. Raised before anything is stored.
 
     `members` are extension members such as `expected_seq`; `retry_after_s` becomes a header.

@@ -1,0 +1,149 @@
+"""The documents that people's pages and `/api/…` show: the store's figures with words beside them.
+
+Pure: a document in, the same document with labels out. Both the server's first page and every live update
+come from here, so that they say the same.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from fractions import Fraction
+from typing import Any
+
+import msgspec
+
+from . import figures, words
+
+Document = dict[str, Any]
+
+CLOCKS = {
+    "ntp": "set by the network",
+    "rtc": "kept by its battery clock",
+    "restored": "restored, not yet confirmed",
+    "unset": "not set",
+}
+
+
+def books_label(open_differences: int) -> str:
+    """Whether the books balance, in words."""
+    if not open_differences:
+        return "In balance"
+    return "1 difference" if open_differences == 1 else f"{open_differences:,} differences"
+
+
+def fleet(document: Document) -> Document:
+    """The fleet with its labels, how many stations are online of those expected to be, and its summed minutes."""
+    stations = [
+        {
+            **station,
+            "state_label": words.STATES[station["state"]],
+            "books_label": books_label(station["open_differences"]),
+        }
+        for station in document["stations"]
+    ]
+    states = Counter(station["state"] for station in stations)
+    return {
+        **document,
+        "stations": stations,
+        "online": states["online"],
+        "expected": len(stations) - states["retired"],
+        "books_label": books_label(document["open_differences"]),
+        "minutes": figures.sum_minutes(stations),
+    }
+
+
+def station(document: Document) -> Document:
+    """One station with its labels, a sentence on how it fares, and a key for each item of its lists."""
+    return {
+        **document,
+        "state_label": words.STATES[document["state"]],
+        "books_label": books_label(document["open_differences"]),
+        "clock_label": CLOCKS.get(document["clock"] or "", document["clock"]),
+        "summary": summary(document),
+        "differences": [_difference(entry) for entry in document["differences"]],
+        "intervals": [_interval(interval) for interval in document["intervals"]],
+        "streams": [_stream(stream) for stream in document["streams"]],
+        "notable": [_notable(event) for event in document["notable"]],
+        "meters": [{**meter, "key": meter["meter_id"]} for meter in document["meters"]],
+        "keys": [_key(key) for key in document["keys"]],
+    }
+
+
+SILENT = {
+    "retired": "Retired: it may no longer report. Its books stay as they are.",
+    "never": "It has never reported. Put its key on the station and start its services; it shows here by itself.",
+    "offline": "Silent for more than 15 minutes. Nothing is lost: it counts on and sends everything when the "
+    "network is back. If others nearby report, check its power and its network.",
+    "late": "No word for some minutes: probably its network. Nothing is lost; it counts on and sends later.",
+}
+
+
+def summary(document: Document) -> str:
+    """How the station fares and what to do, in a sentence or two."""
+    state, pending = document["state"], document["pending"]
+    if state != "retired" and document["keys"] and all(key["revoked_at"] for key in document["keys"]):
+        return "Its key is revoked: it keeps counting and holds everything until it gets a new key."
+    if state in SILENT:
+        return SILENT[state]
+    if pending:
+        held = figures.backlog(pending, document["oldest_pending_s"])
+        return f"Reporting. When it last sent a heartbeat it still held {held}."
+    if document["open_differences"]:
+        return "Reporting. Its books have differences, each named below with its amount and what to do."
+    return "Reporting normally. Everything that it has sent is booked, once."
+
+
+def _difference(entry: Document) -> Document:
+    told = words.difference(entry["kind"])
+    return {
+        **entry,
+        "key": entry["entry_id"],
+        "title": told.title,
+        "meaning": told.meaning,
+        "advice": told.advice,
+        "state": entry["state"].capitalize(),
+        "detail": words.details(_decoded(entry["detail"])),
+    }
+
+
+def _interval(interval: Document) -> Document:
+    return {
+        **interval,
+        "key": f"{interval['meter_id']}:{interval['epoch']}:{interval['from_counts']}",
+        "kind_label": words.event(interval["kind"]),
+        "scale_label": scale_label(interval["ul_num"], interval["den"]),
+    }
+
+
+def _stream(stream: Document) -> Document:
+    return {**stream, "key": stream["stream"], "meter_label": stream["meter_id"] or "the station itself"}
+
+
+def _notable(event: Document) -> Document:
+    meter = f"{event['meter_id']} · " if event["meter_id"] else ""
+    return {
+        **event,
+        "key": f"{event['stream']}:{event['seq']}",
+        "kind_label": words.event(event["kind"]),
+        "data_label": (meter + words.details(_decoded(event["data"]))).removesuffix(" · "),
+    }
+
+
+def _key(key: Document) -> Document:
+    return {**key, "key": key["key_id"], "state_label": "Revoked" if key["revoked_at"] else "Active"}
+
+
+def scale_label(ul_num: int, den: int) -> str:
+    """A scale as the meter's maker gives it where that is a short number, else as the exact fraction."""
+    counts_per_litre = Fraction(den * figures.UL_PER_LITRE, ul_num)
+    if counts_per_litre.denominator == 1:
+        return f"{counts_per_litre.numerator:,} counts/L"
+    return f"{ul_num:,}/{den:,} µl"
+
+
+def _decoded(text: str | None) -> Any:
+    """Stored JSON, or the text itself where it is none."""
+    try:
+        return msgspec.json.decode(text) if text else None
+    except msgspec.DecodeError:
+        return text

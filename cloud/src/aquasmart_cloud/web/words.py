@@ -1,0 +1,122 @@
+"""What the cloud's short names mean, in sentences for the fleet operator.
+
+Only text: a new kind of difference or event is one row here. A name without a row is shown as itself, with
+its hyphens opened, never hidden.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+STATES = {
+    "online": "Online",
+    "late": "Late",
+    "offline": "Offline",
+    "never": "Never seen",
+    "retired": "Retired",
+}
+
+
+class Words(NamedTuple):
+    """How a difference is called, what it means, and what the operator should do."""
+
+    title: str
+    meaning: str
+    advice: str
+
+
+DIFFERENCES = {
+    "hole": Words(
+        "Not yet reported",
+        "The meter counted this much between two stretches that the station has reported. No event covers it.",
+        "Wait while the station has a backlog: the amount shrinks as events arrive. If it stays, drain the "
+        "station's former card or import its exported log.",
+    ),
+    "unknown-before": Words(
+        "Before the first reading",
+        "The meter stood above zero when this station first read it, and the meter has no serial number that "
+        "would tie the count to an earlier one.",
+        "Nothing, for a meter that was used before. If the station had an earlier card, import its log.",
+    ),
+    "overlap": Words(
+        "Reported twice, booked once",
+        "The station reported counts that were booked already. They were not booked again.",
+        "Nothing for a card that was restored or replaced. If you do not know why, look for a copied card.",
+    ),
+    "claim-difference": Words(
+        "The station's position differs",
+        "The station says that its stream stood at another count than the one this cloud has booked.",
+        "Compare the meter's display with the totals below; look for a restored card or a restored database.",
+    ),
+    "content-difference": Words(
+        "Same event, other content",
+        "An event that was stored before arrived again with another content. The first one stands.",
+        "Look for a copied or restored card at this station.",
+    ),
+    "clone-suspected": Words(
+        "Two boards as one station",
+        "Two different boards report under this station's name in turn: a card may have been copied.",
+        "Find the second board, and revoke the key of the one that should not report.",
+    ),
+    "disputed": Words(
+        "Counted, but implausible",
+        "The meter's count jumped further than its largest flow allows. It is in the total and shown apart.",
+        "Ask a technician to check the meter and its cable.",
+    ),
+    "reset": Words(
+        "Meter restarted",
+        "The meter's counter began again from zero. Water between the last reading and the restart could not "
+        "be measured.",
+        "Nothing for a single power cut. If it comes again, check the meter's supply.",
+    ),
+    "scale-refused": Words(
+        "Calibration refused",
+        "A local calibration was used for a while and then refused; this is what it changed.",
+        "Agree the K-factor with the technician and send it as configuration.",
+    ),
+}
+
+KINDS = {
+    "volume": "Volume",
+    "catch_up": "Counted while the reader was away",
+    "gap": "Events that could not be sent, volume exact",
+    "merged": "Merged to save space, volume exact",
+    "disputed": "Counted, but implausible",
+    "leak": "Leak",
+    "baseline": "First reading of this meter",
+    "reset": "Meter restarted from zero",
+    "meter_change": "Meter replaced",
+    "rollover": "Counter rolled over",
+    "reverse": "Water ran backwards",
+    "pour": "Pour",
+    "anomaly": "Unusual flow",
+    "diagnostic": "Diagnostics",
+    "config_applied": "Configuration applied",
+    "boot": "Reader started",
+    "shutdown": "Reader stopped cleanly",
+    "heartbeat": "No flow, meter read",
+    "degraded": "Degraded",
+}
+
+
+def opened(name: str) -> str:
+    """A short name made readable: `clone-suspected` → `Clone suspected`."""
+    return name.replace("-", " ").replace("_", " ").capitalize()
+
+
+def difference(kind: str) -> Words:
+    """The words for one kind of difference; an unknown kind is shown by its own name."""
+    return DIFFERENCES.get(kind) or Words(opened(kind), "The cloud named this difference.", "See its detail.")
+
+
+def event(kind: str) -> str:
+    """What an event says."""
+    return KINDS.get(kind) or opened(kind)
+
+
+def details(data: Any) -> str:
+    """An event's own figures on one line: `litres 1.2 · seconds 9`."""
+    if not isinstance(data, dict):
+        return "" if data is None else str(data)
+    pairs = (f"{opened(str(key)).lower()} {value}" for key, value in data.items() if value is not None)
+    return " · ".join(pairs)
