@@ -105,12 +105,12 @@ class SerialLine:
         received = 0
         while True:
             remaining_ns = deadline_ns - self._mono_ns()
-            if remaining_ns <= 0 or not select.select([port.fd], [], [], remaining_ns / 1e9)[0]:
+            if remaining_ns <= 0 or not select.select([_descriptor(port)], [], [], remaining_ns / 1e9)[0]:
                 raise NoAnswer(
                     f"no answer on {self._path}" if not received else f"half an answer on {self._path}",
                     hint="Is the meter powered, are A and B the right way round, do baud and address match?",
                 )
-            data = os.read(port.fd, CHUNK)
+            data = os.read(_descriptor(port), CHUNK)
             if not data:
                 raise OSError(f"{self._path} hung up")
             received += len(data)
@@ -126,13 +126,20 @@ class SerialLine:
     def _stay_quiet(self, port: serial.Serial) -> None:
         """Wait out the silence a failed exchange asked for, then drop what is waiting: it answers nothing now."""
         while (rest_ns := self._quiet_until_ns - self._mono_ns()) > 0:
-            if select.select([port.fd], [], [], rest_ns / 1e9)[0] and not os.read(port.fd, CHUNK):
+            if select.select([_descriptor(port)], [], [], rest_ns / 1e9)[0] and not os.read(_descriptor(port), CHUNK):
                 raise OSError(f"{self._path} hung up")
         port.reset_input_buffer()
 
     def _send(self, port: serial.Serial, request: bytes) -> None:
-        if os.write(port.fd, request) != len(request):
+        if os.write(_descriptor(port), request) != len(request):
             raise OSError(f"{self._path} takes no more bytes")
 
     def _down(self, what: str, error: Exception) -> LinkDown:
         return LinkDown(f"{what}: {error}", hint="Is the adapter plugged in, and does no other program use the port?")
+
+
+def _descriptor(port: serial.Serial) -> int:
+    """The port's file descriptor. Raises OSError where it has been closed underneath."""
+    if port.fd is None:
+        raise OSError("the port was closed")
+    return port.fd
