@@ -91,6 +91,7 @@ class ModbusDriver:
         self._asked = profile.brief
         self._totals = profile.brief
         self._identity: str | None = None
+        self._flow_ul_s: int | None = None
         self._identity_due = profile.identity is not None
         self._identity_silences = 0
         self._answered = True
@@ -110,7 +111,7 @@ class ModbusDriver:
         self._buffer, self._next = b"", None
         if self._answered or self._profile.identity is None:
             return
-        self._identity = None
+        self._identity = self._flow_ul_s = None
         self._identity_due = self._asked is not self._profile.identity
         if self._identity_due:
             self._identity_silences = 0
@@ -158,14 +159,18 @@ class ModbusDriver:
         return self._ask(self._totals)
 
     def _reading(self, words: tuple[int, ...], stamp: Stamp, frame: bytes) -> Reading:
+        """A brief poll repeats the flow of the whole one before it, a tenth of a second old."""
+        counts = self._profile.counts(self._asked, words)
+        if self._asked is self._profile.whole:
+            self._flow_ul_s = self._profile.flow(words)
         return Reading(
             mono_ns=stamp.mono_ns,
             wall_ns=stamp.wall_ns,
             rtt_us=stamp.rtt_us,
             meter_id=self._meter_id,
             boot_id=None,
-            forward_counts=self._profile.counts(self._asked, words),
-            flow_ul_s=self._profile.flow(self._asked, words),
+            forward_counts=counts,
+            flow_ul_s=self._flow_ul_s,
             identity=self._identity,
             raw=frame,
         )

@@ -90,12 +90,10 @@ class Profile:
             raise BadFrame("the accumulator's fraction is outside 0 to 1")
         return integer * self.fraction_counts + real4_floor(bits, self.fraction_counts, 1)
 
-    def flow(self, block: Block, words: Sequence[int]) -> int | None:
-        """Flow in µl/s, negative backwards; None where the answer does not hold it or it is no number."""
-        if block is not self.whole:
-            return None
+    def flow(self, words: Sequence[int]) -> int | None:
+        """Flow in µl/s from an answer to `whole`, negative backwards; None where the meter gives no number."""
         try:
-            return real4_floor(self._pair(block, words, self.flow_at), *self.flow_ul_s)
+            return real4_floor(self._pair(self.whole, words, self.flow_at), *self.flow_ul_s)
         except BadFrame:
             return None  # a meter without signal says NaN for the flow while its totaliser stands
 
