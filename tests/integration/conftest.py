@@ -1,0 +1,38 @@
+"""A fresh site for each end-to-end test; what its processes said last is shown when the test fails."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.integration.world import World
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    report = yield
+    if report.when == "call" and report.failed:
+        for world in item.stash.get(WORLDS, []):
+            report.sections.append(("processes", world.tails()))
+    return report
+
+
+WORLDS = pytest.StashKey[list[World]]()
+
+
+@pytest.fixture
+def make_world(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Callable[..., World]]:
+    """Makes sites under the test's folder; ends every process afterwards."""
+    worlds = request.node.stash.setdefault(WORLDS, [])
+
+    def make(**settings: Any) -> World:
+        world = World(tmp_path / f"site-{len(worlds)}", **settings)
+        worlds.append(world)
+        return world
+
+    yield make
+    for world in worlds:
+        world.close()
