@@ -115,9 +115,7 @@ def delayed_answer(seconds: float) -> Fault:
     return Fault("delayed answer", delay_answer_s=seconds)
 
 
-def canned(
-    status: int, body: bytes = b"", headers: Mapping[str, str] | None = None, *, name: str = ""
-) -> Fault:
+def canned(status: int, body: bytes = b"", headers: Mapping[str, str] | None = None, *, name: str = "") -> Fault:
     """Someone in between answers; the cloud never sees the request."""
     return Fault(name or f"canned {status}", forward=False, answer=response(status, body, headers))
 

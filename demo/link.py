@@ -26,7 +26,7 @@ CONNECT_TIMEOUT_S = 5.0
 _LENGTH = re.compile(rb"(?im)^content-length:[ \t]*(\d+)[ \t]*\r?$")
 
 
-class _Torn(Exception):  # noqa: N818 - what happened, not an error of ours
+class _Torn(Exception):
     """The line was cut, or either side closed it."""
 
 
@@ -37,9 +37,7 @@ class Relay:
     never answers. The last `record` exchanges are kept in `exchanges`.
     """
 
-    def __init__(
-        self, port: int, upstream_port: int, *, control: Path | None = None, record: int = 0
-    ) -> None:
+    def __init__(self, port: int, upstream_port: int, *, control: Path | None = None, record: int = 0) -> None:
         self.port = port
         self.exchanges: deque[Exchange] = deque(maxlen=record)
         self.policy: Callable[[Exchange], Fault | None] | None = None

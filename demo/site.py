@@ -174,9 +174,7 @@ class Site:
 
     def _environment(self) -> dict[str, str]:
         """This process's environment, with our own settings and no one else's."""
-        kept = {
-            key: value for key, value in os.environ.items() if not key.startswith(("AQUASMART_", "NOTIFY_"))
-        }
+        kept = {key: value for key, value in os.environ.items() if not key.startswith(("AQUASMART_", "NOTIFY_"))}
         kept["AQUASMART_MASTER_KEY_FILE"] = str(self.root / "cloud" / "master.key")
         kept["AQUASMART_BIND"] = f"127.0.0.1:{self.cloud_port}"
         return kept
@@ -210,9 +208,7 @@ class Site:
         return self._run([program("aquasmart-cloud"), *words])
 
     def _run(self, command: list[str]) -> str:
-        done = subprocess.run(
-            command, capture_output=True, text=True, env=self._environment(), cwd=REPOSITORY
-        )
+        done = subprocess.run(command, capture_output=True, text=True, env=self._environment(), cwd=REPOSITORY)
         if done.returncode:
             raise SiteError(f"{' '.join(command)}: exit status {done.returncode}\n{done.stdout}{done.stderr}")
         return done.stdout

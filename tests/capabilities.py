@@ -41,9 +41,7 @@ def postgres_programs() -> Path | None:
 
 CAPABILITIES: dict[str, Capability] = {
     "chromium": Capability(
-        lambda: (
-            _any_program("chromium", "chromium-browser", "google-chrome")() and _any_program("chromedriver")()
-        ),
+        lambda: _any_program("chromium", "chromium-browser", "google-chrome")() and _any_program("chromedriver")(),
         "a browser and its driver: apt-get install chromium chromium-driver",
     ),
     "postgresql": Capability(
@@ -62,9 +60,7 @@ def missing(names: tuple[str, ...]) -> str | None:
     lacking = [name for name in names if not CAPABILITIES[name].present()]
     if not lacking:
         return None
-    return (
-        f"{PREFIX}{', '.join(lacking)} (install " + "; ".join(CAPABILITIES[n].remedy for n in lacking) + ")"
-    )
+    return f"{PREFIX}{', '.join(lacking)} (install " + "; ".join(CAPABILITIES[n].remedy for n in lacking) + ")"
 
 
 def everything_required() -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from tests.capabilities import PREFIX, REQUIRE_ALL, everything_required, missing
 
 

@@ -12,8 +12,6 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
-from tests.contract import reference as ref
-from tests.contract.vectors import cases
 from werkzeug.datastructures import Headers
 from werkzeug.test import TestResponse
 
@@ -23,6 +21,8 @@ from aquasmart_cloud.store.database import Database
 from aquasmart_cloud.store.migrating import upgrade
 from aquasmart_cloud.store.sealing import seal
 from aquasmart_cloud.web.app import create_app
+from tests.contract import reference as ref
+from tests.contract.vectors import cases
 
 Case = dict[str, Any]
 MASTER_KEY = bytes(range(100, 132))

@@ -7,13 +7,13 @@ import json
 from typing import Any
 
 import pytest
-from tests.contract.reference import body_of
-from tests.contract.vectors import cases
 
 from aquasmart_station.core.encoding import Batch, compress, encode_batch, header_from_document
 from aquasmart_station.core.errors import CountsOutOfRange
 from aquasmart_station.core.model import Kind, Row, Scale
 from aquasmart_station.core.signing import Signable, reply_string, sign, verified
+from tests.contract.reference import body_of
+from tests.contract.vectors import cases
 
 Case = dict[str, Any]
 

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from tests.contract.vectors import FOLDER, load
 from tests.contract.write import FILES, text_of
 
