@@ -11,7 +11,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,9 @@ import requests
 from requests.adapters import HTTPAdapter
 
 from ..core.outcome import Answer, NoAnswer
+
+SLOWEST_LINK_BYTES_S = 1_000
+"""A link below 8 kbit/s is no link: a request is given up after its time-outs and what its body takes at this rate."""
 
 ANSWER_LIMIT_BYTES = 1 << 20
 """No answer of the cloud comes near this; a portal's page may."""
@@ -33,11 +36,12 @@ class HttpSettings:
 
 
 class _Pending:
-    """One request's place for its answer."""
+    """One request's place for its answer, which is given up at a deadline however lively the server drips."""
 
-    def __init__(self) -> None:
+    def __init__(self, deadline_s: float, give_up: Callable[[], None]) -> None:
         self._answered = threading.Event()
         self._answer: Answer | NoAnswer | None = None
+        self._deadline_s, self._give_up = deadline_s, give_up
 
     def put(self, answer: Answer | NoAnswer) -> None:
         self._answer = answer
@@ -45,6 +49,9 @@ class _Pending:
 
     def wait(self, timeout_s: float) -> Answer | NoAnswer | None:
         self._answered.wait(timeout_s)
+        if self._answer is None and time.monotonic() > self._deadline_s:
+            self._give_up()
+            return NoAnswer("the answer did not end in time", timed_out=True)
         return self._answer
 
 
@@ -68,7 +75,9 @@ class HttpCourier:
         if self._jobs is None:
             self._jobs = queue.SimpleQueue()
             threading.Thread(target=_deliver, args=(self._jobs, self._settings), daemon=True, name="http").start()
-        pending = _Pending()
+        settings = self._settings
+        patience_s = settings.connect_timeout_s + settings.read_timeout_s + len(body) / SLOWEST_LINK_BYTES_S
+        pending = _Pending(time.monotonic() + patience_s, self.abandon)
         self._jobs.put(_Job(target, headers, body, pending))
         return pending
 
@@ -90,7 +99,6 @@ def _deliver(jobs: queue.SimpleQueue[_Job], settings: HttpSettings) -> None:
 
 def _exchange(session: requests.Session, settings: HttpSettings, job: _Job) -> Answer | NoAnswer:
     headers = {"Accept-Encoding": "identity", "Content-Type": "application/json", **job.headers}
-    deadline_s = time.monotonic() + settings.connect_timeout_s + settings.read_timeout_s
     try:
         response = session.post(
             settings.base_url + job.target,
@@ -102,21 +110,21 @@ def _exchange(session: requests.Session, settings: HttpSettings, job: _Job) -> A
             verify=str(settings.ca_file) if settings.ca_file else True,
         )
         with response:
-            body = _read(response.iter_content(65_536), deadline_s)
+            body = _read(response.iter_content(65_536))
     except requests.Timeout:
         return NoAnswer("no answer in time", timed_out=True)
     except (requests.RequestException, OSError) as fault:
         return NoAnswer(_plain(fault))
     if body is None:
-        return NoAnswer("the answer did not end in time or is too long", timed_out=True)
+        return NoAnswer("the answer is longer than any of the cloud's")
     return Answer(response.status_code, {k.lower(): v for k, v in response.headers.items()}, body)
 
 
-def _read(chunks: Iterable[bytes], deadline_s: float) -> bytes | None:
+def _read(chunks: Iterable[bytes]) -> bytes | None:
     body = bytearray()
     for chunk in chunks:
         body += chunk
-        if len(body) > ANSWER_LIMIT_BYTES or time.monotonic() > deadline_s:
+        if len(body) > ANSWER_LIMIT_BYTES:
             return None
     return bytes(body)
 

@@ -25,7 +25,7 @@ WHERE position > ? AND stream = ? ORDER BY position LIMIT ?
 """
 _STREAMS = "SELECT stream, header, first_position, tail_seq FROM stream WHERE stream > ? ORDER BY stream"
 _NEW_TAILS = """
-SELECT stream, max(seq), max(position) FROM event WHERE position > ? GROUP BY stream
+SELECT stream, seq, max(position) FROM event WHERE position > ? GROUP BY stream
 """
 _MOVE_MARK = """
 INSERT INTO delivery VALUES (?, ?, ?, ?, ?, ?)

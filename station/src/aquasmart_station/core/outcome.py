@@ -72,6 +72,11 @@ class HeaderWanted:
 
 
 @dataclass(frozen=True, slots=True)
+class PlainWanted:
+    """Signed 415 unsupported-encoding: send uncompressed."""
+
+
+@dataclass(frozen=True, slots=True)
 class Unverified:
     """An unsigned refusal: a wrong key, a portal, a proxy. Shown, and tried again; nothing else."""
 
@@ -87,17 +92,18 @@ class Hold:
     detail: str
 
 
-Outcome = Delivered | Retry | Skewed | Rewind | HeaderWanted | Unverified | Hold
+Outcome = Delivered | Retry | Skewed | Rewind | HeaderWanted | PlainWanted | Unverified | Hold
 
+_WANTED: dict[str, Outcome] = {"stream-unknown": HeaderWanted(), "unsupported-encoding": PlainWanted()}
 _TRANSIENT = frozenset({408, 429, 500, 502, 503, 504})
 _UNVERIFIED = frozenset({401, 403, 404, 410, 426})
 
 
-def outcome_of(answer: Answer | NoAnswer, *, signed: bool, now_wall_s: float) -> Outcome:
+def outcome_of(answer: Answer | NoAnswer, *, signed: bool, trace_id: str, now_wall_s: float) -> Outcome:
     """Classify one answer to a telemetry request.
 
-    `signed` says that the answer's signature verified against the request's own. `now_wall_s` is needed only for a
-    Retry-After that is a date.
+    `signed` says that the answer's signature verified against the request's own; `trace_id` is the one that was sent.
+    `now_wall_s` is needed only for a Retry-After that is a date.
     """
     if isinstance(answer, NoAnswer):
         return Retry(answer.reason, smaller=answer.timed_out)
@@ -105,8 +111,10 @@ def outcome_of(answer: Answer | NoAnswer, *, signed: bool, now_wall_s: float) ->
         return _unsigned(answer, now_wall_s)
     document = _json_object(answer.body)
     if 200 <= answer.status < 300:
-        data = document.get("data")
-        return Delivered(data) if isinstance(data, dict) else Retry("the cloud's answer has no data")
+        data, meta = document.get("data"), document.get("meta")
+        if not isinstance(data, dict) or not isinstance(meta, dict) or meta.get("trace_id") != trace_id:
+            return Retry("the cloud's answer has no data, or another trace id")
+        return Delivered(data)
     return _signed_problem(answer, document, now_wall_s)
 
 
@@ -142,8 +150,8 @@ def _signed_problem(answer: Answer, document: Mapping[str, Any], now_wall_s: flo
         if _is_int(expected) and _is_int(through) and expected >= 1 and through >= 0:
             return Rewind(expected, through)
         return Retry("sequence-gap without expected_seq and counts_through")
-    if code == "stream-unknown":
-        return HeaderWanted()
+    if code in _WANTED:
+        return _WANTED[code]
     if answer.status >= 500:
         return Retry(f"the cloud says {answer.status} {code}")
     return Hold(code or str(answer.status), detail)

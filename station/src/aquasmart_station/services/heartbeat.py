@@ -43,7 +43,7 @@ class HeartbeatLane:
         self._started_ns = clock.mono_ns()
         self._next_s = 0.0
         self._attempt = 0
-        self._flying: tuple[SignedRequest, InFlight] | None = None
+        self._flying: tuple[SignedRequest, InFlight, str] | None = None
         self.came_through = False
 
     def step(self, figures: Figures) -> bool:
@@ -53,12 +53,12 @@ class HeartbeatLane:
             if now_s >= self._next_s:
                 self._post(figures)
             return False
-        request, flying = self._flying
+        request, flying, trace_id = self._flying
         answer = flying.wait(0.0)
         if answer is None:
             return False
         self._flying = None
-        self._settle(request, answer, now_s)
+        self._settle(request, answer, trace_id, now_s)
         return True
 
     def final(self, figures: Figures, within_s: float) -> bool:
@@ -66,24 +66,25 @@ class HeartbeatLane:
         self._courier.abandon()
         self._post(figures)
         assert self._flying is not None
-        request, flying = self._flying
+        request, flying, _ = self._flying
         answer = flying.wait(within_s)
         return answer is not None and is_signed(self._identity, request, answer)
 
     def _post(self, figures: Figures) -> None:
-        body = compact(self._document(figures)).encode()
+        trace_id = secrets.token_hex(16)
+        body = compact(self._document(figures, trace_id)).encode()
         timestamp_ms = self._cloud_clock.now_ms(
             mono_ms=self._clock.mono_ns() // 1_000_000, wall_ms=self._clock.wall_ns() // 1_000_000
         )
         request = signed_request(self._identity, HEARTBEAT, body, timestamp_ms)
-        self._flying = (request, self._courier.post(HEARTBEAT, request.headers, request.body))
+        self._flying = (request, self._courier.post(HEARTBEAT, request.headers, request.body), trace_id)
 
-    def _settle(self, request: SignedRequest, answer: Answer | NoAnswer, now_s: float) -> None:
+    def _settle(self, request: SignedRequest, answer: Answer | NoAnswer, trace_id: str, now_s: float) -> None:
         signed = is_signed(self._identity, request, answer)
         mono_ms = self._clock.mono_ns() // 1_000_000
         if signed and isinstance(answer, Answer):
             self._cloud_clock.learn(answered_at_ms(answer), mono_ms=mono_ms)
-        outcome = outcome_of(answer, signed=signed, now_wall_s=self._clock.wall_ns() / 1e9)
+        outcome = outcome_of(answer, signed=signed, trace_id=trace_id, now_wall_s=self._clock.wall_ns() / 1e9)
         self.came_through = isinstance(outcome, Delivered)
         if self.came_through:
             self._attempt, self._next_s = 0, now_s + self._interval_s
@@ -93,12 +94,12 @@ class HeartbeatLane:
         at_once = isinstance(outcome, Skewed) and self._attempt == 1
         self._next_s = now_s if at_once else now_s + self._backoff.delay_s(self._attempt, self._draw())
 
-    def _document(self, figures: Figures) -> dict[str, Any]:
+    def _document(self, figures: Figures, trace_id: str) -> dict[str, Any]:
         now_ms = self._clock.wall_ns() // 1_000_000
         oldest_s = 0 if figures.oldest_at_ms is None else max(0, (now_ms - figures.oldest_at_ms) // 1000)
         return {
             "meta": {
-                "trace_id": secrets.token_hex(16),
+                "trace_id": trace_id,
                 "timestamp": datetime.fromtimestamp(now_ms / 1000, UTC).isoformat(timespec="milliseconds"),
             },
             "payload": {

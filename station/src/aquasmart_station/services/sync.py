@@ -27,6 +27,7 @@ from ..core.outcome import (
     Hold,
     NoAnswer,
     Outcome,
+    PlainWanted,
     Retry,
     Rewind,
     Skewed,
@@ -91,6 +92,7 @@ class Sync:
         self._not_before_s = 0.0
         self._fresh_since_s: float | None = None
         self._headers_wanted: set[int] = set()
+        self._plain = False
         self._sent: _Sent | None = None
         self._stop = threading.Event()
 
@@ -154,11 +156,14 @@ class Sync:
 
     def _send(self, lane: Lane, batch: Batch, trace_id: str, *, corrected: bool) -> None:
         whole = lane.acked_seq == 0 or lane.number in self._headers_wanted
-        body = compress(encode_batch(batch, trace_id=trace_id, whole_header=whole))
+        body = encode_batch(batch, trace_id=trace_id, whole_header=whole)
+        packed = body if self._plain else compress(body)
+        encoding = "gzip" if len(packed) < len(body) else None
+        body = packed if encoding else body
         timestamp_ms = self._cloud_clock.now_ms(
             mono_ms=self._clock.mono_ns() // 1_000_000, wall_ms=self._clock.wall_ns() // 1_000_000
         )
-        request = signed_request(self._identity, INGEST, body, timestamp_ms, encoding="gzip")
+        request = signed_request(self._identity, INGEST, body, timestamp_ms, encoding=encoding)
         self._figures.requests += 1
         self._figures.bytes_sent += len(body)
         answer = self._courier.post(INGEST, request.headers, request.body)
@@ -171,7 +176,8 @@ class Sync:
         if signed and isinstance(answer, Answer):
             self._cloud_clock.learn(answered_at_ms(answer), mono_ms=self._clock.mono_ns() // 1_000_000)
             self._figures.verified(self._clock.wall_ns() // 1_000_000)
-        outcome = outcome_of(answer, signed=signed, now_wall_s=self._clock.wall_ns() / 1e9)
+        now_s = self._clock.wall_ns() / 1e9
+        outcome = outcome_of(answer, signed=signed, trace_id=sent.trace_id, now_wall_s=now_s)
         self._act(sent, outcome)
 
     def _act(self, sent: _Sent, outcome: Outcome) -> None:
@@ -185,6 +191,9 @@ class Sync:
             case HeaderWanted():
                 self._headers_wanted.add(sent.lane.number)
                 self._delay("the cloud asks for the stream's header")
+            case PlainWanted():
+                self._plain = True
+                self._delay("the cloud asks for bodies without gzip")
             case Skewed() if not sent.corrected:
                 self._cloud_clock.learn(outcome.server_time_ms, mono_ms=self._clock.mono_ns() // 1_000_000)
                 self._send(sent.lane, sent.batch, sent.trace_id, corrected=True)
