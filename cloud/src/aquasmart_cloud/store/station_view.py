@@ -5,9 +5,12 @@ Read queries only; each list has a fixed limit, latest first. Volumes are intege
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import Connection, and_, case, func, select
+
+from aquasmart_cloud.core.model import Scale
 
 from . import schema
 from .fleet import DAY_MS, MINUTE_MS, heartbeat_payload, state_of, whole, word
@@ -28,10 +31,8 @@ def read_station(connection: Connection, station_id: str, now_ms: int) -> dict[s
     ).first()
     if row is None:
         return None
-    payload = heartbeat_payload(row.document)
     minutes = _minutes(connection, station_id, now_ms)
     last_full_minute = now_ms // MINUTE_MS * MINUTE_MS - MINUTE_MS
-    differences = _differences(connection, station_id)
     return {
         "server_time": now_ms,
         "station_id": row.station_id,
@@ -47,6 +48,19 @@ def read_station(connection: Connection, station_id: str, now_ms: int) -> dict[s
         "events": row.events,
         "open_differences": _open_differences(connection, station_id),
         "heartbeat_at": row.received_at,
+        **_said(heartbeat_payload(row.document)),
+        "minutes": minutes,
+        "differences": _differences(connection, station_id),
+        "intervals": _intervals(connection, station_id),
+        "streams": _streams(connection, station_id),
+        "notable": _notable(connection, station_id),
+        "keys": _keys(connection, station_id),
+    }
+
+
+def _said(payload: Mapping[str, Any]) -> dict[str, Any]:
+    """What the station last said of itself; a claim of the wrong form is as if it had not been made."""
+    return {
         "station_state": word(payload.get("state")),
         "software": word(payload.get("software")),
         "clock": word(payload.get("clock")),
@@ -54,12 +68,6 @@ def read_station(connection: Connection, station_id: str, now_ms: int) -> dict[s
         "pending": whole(payload.get("pending")),
         "oldest_pending_s": whole(payload.get("oldest_pending_s")),
         "meters": _meters(payload.get("meters")),
-        "minutes": minutes,
-        "differences": differences,
-        "intervals": _intervals(connection, station_id),
-        "streams": _streams(connection, station_id),
-        "notable": _notable(connection, station_id),
-        "keys": _keys(connection, station_id),
     }
 
 
@@ -146,9 +154,9 @@ def _intervals(connection: Connection, station_id: str) -> list[dict[str, Any]]:
             "den": row.den,
             "kind": row.kind,
             "stream": str(row.stream),
-            # Priced at the positions its own epoch gave the counts (docs/protocol.md §5).
-            "volume_ul": _price(
-                row.ul_num, row.den, row.from_counts - row.shift_counts, row.to_counts - row.shift_counts
+            # Priced at the positions that its own epoch gave the counts (docs/protocol.md §5).
+            "volume_ul": Scale(row.ul_num, row.den).volume_ul(
+                row.from_counts - row.shift_counts, row.to_counts - row.shift_counts
             ),
         }
         for row in rows
@@ -175,7 +183,7 @@ def _streams(connection: Connection, station_id: str) -> list[dict[str, Any]]:
             "mark_counts": row.mark_counts,
             "software": row.software,
             "clock": row.clock,
-            "volume_ul": _price(row.ul_num, row.den, row.opening_counts, row.mark_counts) if row.ul_num else 0,
+            "volume_ul": Scale(row.ul_num, row.den).volume_ul(row.opening_counts, row.mark_counts) if row.ul_num else 0,
         }
         for row in rows
     ]
@@ -204,8 +212,3 @@ def _keys(connection: Connection, station_id: str) -> list[dict[str, Any]]:
 
 def _text(value: object) -> str | None:
     return None if value is None else str(value)
-
-
-def _price(ul_num: int, den: int, from_counts: int, to_counts: int) -> int:
-    """Volume between two positions, µl: by position, so that pieces add up exactly (docs/protocol.md §3)."""
-    return to_counts * ul_num // den - from_counts * ul_num // den

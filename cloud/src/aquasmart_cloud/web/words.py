@@ -48,7 +48,7 @@ DIFFERENCES = {
         "The station says that its stream stood at another count than the one this cloud has booked.",
         "Compare the meter's display with the totals below; look for a restored card or a restored database.",
     ),
-    "content-difference": Words(
+    "row-difference": Words(
         "Same event, other content",
         "An event that was stored before arrived again with another content. The first one stands.",
         "Look for a copied or restored card at this station.",
@@ -77,6 +77,7 @@ DIFFERENCES = {
 }
 
 KINDS = {
+    "live": "As it flowed",
     "volume": "Volume",
     "catch_up": "Counted while the reader was away",
     "gap": "Events that could not be sent, volume exact",

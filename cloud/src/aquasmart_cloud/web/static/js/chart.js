@@ -29,7 +29,7 @@ function axes() {
   const common = { stroke: colour("--ink-3"), font: "12px Inter, system-ui, sans-serif", ticks: { show: false } };
   const grid = { stroke: colour("--line"), width: 1 };
   return [
-    { ...common, grid: { show: false }, values: (u, splits) => splits.map((at) => clock.format(at * 1000)), space: 70 },
+    { ...common, size: 32, grid: { show: false }, values: (u, splits) => splits.map((at) => clock.format(at * 1000)), space: 70 },
     { ...common, grid, values: (u, splits) => splits.map((litres) => `${+litres.toFixed(3)} L`), size: 58, space: 46 },
   ];
 }

@@ -1,0 +1,80 @@
+"""What the documents for people say: the same words on the page and in the answer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from aquasmart_cloud.web import documents, words
+from aquasmart_cloud.web.wrong_tokens import ADDRESSES_KEPT, ALLOWED, WINDOW_S, WrongTokens
+
+
+def a_station(**changes: Any) -> dict[str, Any]:
+    station = {
+        "station_id": "kiosk-1", "name": "Kiosk", "state": "online", "pending": 0, "oldest_pending_s": 0,
+        "open_differences": 0, "clock": "ntp", "minutes": [[60_000, 5]], "differences": [], "intervals": [],
+        "streams": [], "notable": [], "meters": [], "keys": [{"key_id": "k1", "created_at": 1, "revoked_at": None}],
+    }  # fmt: skip
+    return {**station, **changes}
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, "Reporting normally"),
+        ({"pending": 12, "oldest_pending_s": 30}, "12 events, oldest 30 s"),
+        ({"open_differences": 1}, "differences"),
+        ({"state": "late"}, "Nothing is lost"),
+        ({"state": "offline"}, "check its power and its network"),
+        ({"state": "never"}, "never reported"),
+        ({"state": "retired"}, "Retired"),
+        ({"keys": [{"key_id": "k1", "created_at": 1, "revoked_at": 2}]}, "key is revoked"),
+    ],
+)
+def test_a_station_says_how_it_fares(changes: dict[str, Any], said: str) -> None:
+    assert said in documents.station(a_station(**changes))["summary"]
+
+
+def test_every_state_and_every_difference_has_words() -> None:
+    assert set(words.STATES) == {"online", "late", "offline", "never", "retired"}
+    for kind in ("hole", "overlap", "unknown-before", "claim-difference", "row-difference", "clone-suspected"):
+        told = words.difference(kind)
+        assert told.title
+        assert told.advice
+        assert kind in words.DIFFERENCES
+
+
+def test_an_unknown_difference_is_shown_by_its_own_name() -> None:
+    assert words.difference("moon-phase").title == "Moon phase"
+
+
+def test_the_fleet_counts_those_online_of_those_that_should_be() -> None:
+    stations = [a_station(), a_station(state="late"), a_station(state="retired")]
+    fleet = documents.fleet({"stations": stations, "open_differences": 0})
+    assert (fleet["online"], fleet["expected"]) == (1, 2)
+    assert fleet["minutes"] == [[60_000, 15]]
+
+
+def test_a_scale_reads_as_its_k_factor_where_that_is_whole() -> None:
+    assert documents.scale_label(20_000, 9) == "450 counts/L"
+    assert documents.scale_label(1_000, 1) == "1,000 counts/L"
+    assert documents.scale_label(7_000_000, 3) == "7,000,000/3 µl"
+
+
+def test_ten_wrong_tokens_a_minute_and_no_more() -> None:
+    tokens = WrongTokens()
+    for second in range(ALLOWED):
+        assert tokens.wait_s("there", second) == 0
+        tokens.count("there", second)
+    assert tokens.wait_s("there", 20.0) == 41, "the first of them is a minute old after 40 s"
+    assert tokens.wait_s("elsewhere", 20.0) == 0, "another address is not punished"
+    assert tokens.wait_s("there", WINDOW_S) == 0
+
+
+def test_addresses_that_knock_once_do_not_fill_the_memory() -> None:
+    tokens = WrongTokens()
+    for number in range(3 * ADDRESSES_KEPT):
+        tokens.wait_s(f"a{number}", 0.0)
+        tokens.count(f"a{number}", 0.0)
+    assert len(tokens._seen) == ADDRESSES_KEPT
