@@ -15,6 +15,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from aquasmart_cloud.core.errors import DatabaseError
+
 from .database import Database
 
 _MIGRATIONS = Path(__file__).parent / "migrations"

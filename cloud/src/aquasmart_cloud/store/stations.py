@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aquasmart_cloud.core.errors import StationError
+
 from .database import Database
 from .sealing import seal, unseal
 

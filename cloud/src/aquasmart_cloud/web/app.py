@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from flask import Flask
 
 from aquasmart_cloud.config import Config
 from aquasmart_cloud.store.database import Database
 from aquasmart_cloud.store.stations import Stations
+
 from . import answers, auth, health, pages, station_api
 from .services import EXTENSION, Cloud
 
@@ -14,7 +17,7 @@ BODY_LIMIT_BYTES = 8 * 1024 * 1024
 """docs/protocol.md §1: more than this is 413, before a byte of it is looked at."""
 
 
-def create_app(config: Config | None = None) -> Flask:
+def create_app(config: Config | None = None, clock_ms: Callable[[], int] = answers.now_ms) -> Flask:
     """The WSGI application. Without a configuration, the environment's: exits with 78 where that is unusable.
 
     Opens nothing: each thread opens its connection at its first request, after gunicorn has forked.
@@ -23,7 +26,7 @@ def create_app(config: Config | None = None) -> Flask:
     app = Flask("aquasmart_cloud.web")
     app.config["MAX_CONTENT_LENGTH"] = BODY_LIMIT_BYTES
     database = Database(chosen.database_url)
-    app.extensions[EXTENSION] = Cloud(chosen, database, Stations(database, chosen.master_key))
+    app.extensions[EXTENSION] = Cloud(chosen, database, Stations(database, chosen.master_key), clock_ms)
     answers.install(app)
     app.register_blueprint(health.blueprint)
     app.register_blueprint(station_api.blueprint)

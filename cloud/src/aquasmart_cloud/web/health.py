@@ -7,6 +7,7 @@ from flask import Blueprint, Response
 from aquasmart_cloud.core.errors import DatabaseError
 from aquasmart_cloud.core.problems import Refusal
 from aquasmart_cloud.store.migrating import current_revision, newest_revision
+
 from .answers import json_answer, log, problem
 from .services import cloud
 

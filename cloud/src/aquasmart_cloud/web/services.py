@@ -5,6 +5,7 @@ Only the bundle and its look-up; it is made once, by `web.app.create_app`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import cast
 
@@ -24,6 +25,8 @@ class Cloud:
     config: Config
     database: Database
     stations: Stations
+    clock_ms: Callable[[], int]
+    """Unix milliseconds; tests pass their own."""
 
 
 def cloud() -> Cloud:
