@@ -90,6 +90,7 @@ class Sync:
         self._size = BatchSize(settings.batch_rows_max)
         self._attempt = 0
         self._not_before_s = 0.0
+        self._asked_to_wait = False
         self._fresh_since_s: float | None = None
         self._headers_wanted: set[int] = set()
         self._plain = False
@@ -233,6 +234,7 @@ class Sync:
     def _fail(self, reason: str, *, after_s: float | None = None, state: str = "offline") -> None:
         self._attempt += 1
         wait_s = self._backoff.delay_s(self._attempt, self._draw())
+        self._asked_to_wait = after_s is not None
         if after_s is not None:
             wait_s = retry_after_s(after_s, self._draw(), limit_s=SIGNED_RETRY_AFTER_LIMIT_S)
         elif state == "unverified" and self._attempt > 10:
@@ -244,10 +246,11 @@ class Sync:
         return max(0.01, min(LOOK_EVERY_S, self._settings.linger_s or LOOK_EVERY_S))
 
     def _adopt_heartbeat(self) -> None:
-        """A heartbeat that came through ends a telemetry backoff: the link is up."""
+        """A heartbeat that came through ends a telemetry backoff: the link is up. A wait the cloud asked for stays."""
         if self._heartbeat.came_through:
             self._figures.verified(self._clock.wall_ns() // 1_000_000)
-            if self._figures.state != "hold":
+            asked_to_wait = self._asked_to_wait and self._mono_s() < self._not_before_s
+            if self._figures.state != "hold" and not asked_to_wait:
                 self._not_before_s = min(self._not_before_s, self._mono_s())
                 self._figures.say("online", "", self._clock.wall_ns() // 1_000_000)
 
