@@ -145,7 +145,7 @@ def _wrong_columns() -> dict[str, Any]:
         documents |= {f"{name}: {what}": batch(**{name: value}) for what, value in ints.items()}
     for name in ("counts", "dt"):
         documents |= {f"{name}: {what}": batch(**{name: [0, value, 1]}) for what, value in ints.items()}
-        documents[f"{name}: one too few"] = batch(**{name: [0, 1]})
+        documents[f"{name}: one too few"] = GOOD | {name: [0, 1]}
         documents[f"{name}: no list"] = batch(**{name: {"0": 1}})
     trace = {
         "upper case": "4BF92F3577B34DA6A3CE929D0E0E4736",
