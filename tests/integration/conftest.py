@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from demo.site import Site
 from tests.integration.world import World
 
 
@@ -23,13 +24,21 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 WORLDS = pytest.StashKey[list[World]]()
 
 
+@pytest.fixture(scope="session")
+def provisioned(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A site provisioned once by the real commands; each test's site begins as a copy."""
+    site = Site(tmp_path_factory.mktemp("provisioned") / "site", cloud_port=1)
+    site.provision()
+    return site.root
+
+
 @pytest.fixture
-def make_world(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Callable[..., World]]:
+def make_world(tmp_path: Path, request: pytest.FixtureRequest, provisioned: Path) -> Iterator[Callable[..., World]]:
     """Makes sites under the test's folder; ends every process afterwards."""
     worlds = request.node.stash.setdefault(WORLDS, [])
 
     def make(**settings: Any) -> World:
-        world = World(tmp_path / f"site-{len(worlds)}", **settings)
+        world = World(tmp_path / f"site-{len(worlds)}", template=provisioned, **settings)
         worlds.append(world)
         return world
 

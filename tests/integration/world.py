@@ -5,8 +5,10 @@ Waiting lives here too: tests wait for what they need to see, with a generous de
 
 from __future__ import annotations
 
+import shutil
 import socket
 import time
+import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +17,7 @@ from typing import Any
 from demo.faults import Exchange
 from demo.link import Relay
 from demo.site import MeterSpec, Site
+from demo.specs import station_toml
 from tests.integration.databases import CloudBooks, StationLog
 
 DEADLINE_S = 60.0
@@ -51,7 +54,7 @@ def merged(base: Mapping[str, Mapping[str, Any]], changes: Mapping[str, Mapping[
 
 
 class World:
-    """One site, its relay, and its databases opened read-only."""
+    """One site, its relay (to the site's cloud unless `upstream_port` says otherwise), its databases read-only."""
 
     def __init__(
         self,
@@ -59,9 +62,12 @@ class World:
         *,
         meters: Sequence[MeterSpec] = (STEADY,),
         overrides: Mapping[str, Mapping[str, Any]] | None = None,
+        upstream_port: int | None = None,
+        template: Path | None = None,
     ) -> None:
+        self._template = template
         cloud_port = free_port()
-        self.relay = Relay(0, cloud_port, record=100_000)
+        self.relay = Relay(0, upstream_port or cloud_port, record=100_000)
         self.relay.start()
         self.site = Site(
             root,
@@ -78,9 +84,20 @@ class World:
             self.site.kill(name)
         self.relay.stop()
 
+    def prepare(self) -> None:
+        """Provision, from the session's template where there is one: its cloud and key, this site's configuration."""
+        site = self.site
+        if self._template is None or site.config_path.exists():
+            site.provision()
+            return
+        shutil.copytree(self._template, site.root)
+        made = tomllib.loads(site.config_path.read_text())["cloud"]
+        cloud = made | {"url": f"http://127.0.0.1:{site.station_url_port}"}
+        site.config_path.write_text(station_toml(site.station_id, cloud, site.meters, site.overrides))
+
     def start(self, *names: str) -> None:
         """Provision, then start the named processes, or all."""
-        self.site.provision()
+        self.prepare()
         for name in names or self.site.names:
             self.site.start(name)
 
@@ -116,6 +133,10 @@ class World:
             self.site.start(name)
         self.relay.set_state("pass")
         self.await_delivered()
+
+    def key(self) -> bytes:
+        """The station's key, for tests that sign requests themselves."""
+        return bytes.fromhex((self.site.root / "station.key").read_text())
 
     def ingests(self) -> list[Exchange]:
         """Every ingest request that has come past the relay, in order."""
