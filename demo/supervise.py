@@ -59,7 +59,7 @@ class Demonstration:
     def __init__(self, site: Site, relay: Relay, board: Board, stop: Stop) -> None:
         self.site, self.relay, self.board, self.stop = site, relay, board, stop
         self.snapshot = Snapshot()
-        self._backlog_told = False
+        self._draining = False
 
     def begin(self) -> None:
         """Start the cloud, the meter, the reader and sync, in this order."""
@@ -85,9 +85,8 @@ class Demonstration:
     def look(self) -> None:
         """Renew the figures."""
         self.snapshot = gather(self.site)
-        waiting = self.snapshot.pending > 0
-        if self._backlog_told and not waiting and self.snapshot.balanced:
-            self._backlog_told = False
+        if self._draining and not self.snapshot.pending and self.snapshot.balanced:
+            self._draining = False
             self.tell("the backlog has drained, and the books balance to the microlitre")
 
     def switch_network(self) -> None:
@@ -127,9 +126,10 @@ class Demonstration:
         self.board.link = state
         confirmation_path(self.site.root).write_text(state + "\n")
         if state == "pass":
+            self._draining = True
             self.tell(f"network restored; {self.snapshot.pending:,} events waited on the station")
         else:
-            self._backlog_told = True
+            self._draining = False
             self.tell("network cut: the meter is still counted, the log grows, nothing is lost")
 
 

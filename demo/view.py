@@ -85,8 +85,6 @@ def render(snapshot: Snapshot, board: Board) -> RenderableType:
     """The whole view."""
     colour, words = balance(snapshot, board.link)
     body = Group(
-        _addresses(board),
-        Text(),
         _figures(snapshot),
         Text(),
         Text.assemble(("● ", colour), (words, colour)),
@@ -96,15 +94,18 @@ def render(snapshot: Snapshot, board: Board) -> RenderableType:
         Text(),
         _help(board),
     )
-    return Panel(body, title="[bold]AquaSmart[/]", title_align="left", box=box.ROUNDED, padding=(1, 2), width=92)
+    title = "[bold]AquaSmart[/]"
+    panel = Panel(body, title=title, title_align="left", box=box.ROUNDED, padding=(1, 2), width=78)
+    return Group(*_addresses(board), panel)
 
 
-def _addresses(board: Board) -> Table:
-    grid = Table.grid(padding=(0, 2))
-    grid.add_row("Page", Text(board.url, "bold cyan"))
-    grid.add_row("Sign in, works once", Text(board.sign_in, "cyan", overflow="fold"))
-    grid.add_row("State", Text(board.state_folder, "dim"))
-    return grid
+def _addresses(board: Board) -> list[RenderableType]:
+    """Outside the frame, so that a terminal finds them whole and a person can copy them."""
+    return [
+        Text.assemble(" Page     ", (board.url, "bold cyan"), ("   state in ", "dim"), (board.state_folder, "dim")),
+        Text(" Sign in with this link; it works once:"),
+        Text.assemble(" ", (board.sign_in, "cyan"), overflow="fold"),
+    ]
 
 
 def _figures(snapshot: Snapshot) -> Table:
@@ -145,5 +146,5 @@ def _help(board: Board) -> Text:
     other = "restore" if board.link == "cut" else "cut"
     return Text.assemble(
         ("o", "bold"), (f" {other} the network   ", "dim"), ("l", "bold"), (" new sign-in link   ", "dim"),
-        ("q", "bold"), (" or Ctrl-C stop; the next run resumes", "dim"),
+        ("q", "bold"), (" stop (the next run resumes)", "dim"),
     )  # fmt: skip
