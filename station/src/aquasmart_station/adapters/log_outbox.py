@@ -118,17 +118,20 @@ class Outbox:
         waiting = [lane for lane in self.lanes.values() if lane.pending and lane.number not in blocked]
         return min(waiting, key=lambda lane: (lane.hint, lane.number), default=None)
 
-    def batch(self, lane: Lane, most_rows: int) -> Batch | None:
+    def batch(self, lane: Lane, most_rows: int, after: Mark | None = None) -> Batch | None:
         """The next rows of a stream, made contiguous; None where what is pending cannot be sent yet.
+
+        `after`: as if the mark were there already, for a batch that is prepared while another is under way.
 
         A row with a wrong checksum is left out and so becomes part of a gap (docs/protocol.md §3): its volume is in the
         counts of the row that follows.
         """
-        rows, damaged = self._sound_rows(lane, most_rows)
+        mark = after or Mark(lane.number, lane.acked_seq, lane.acked_counts, lane.hint)
+        rows, damaged = self._sound_rows(lane, most_rows, mark)
         if not rows:
-            return self._damaged_tail(lane, damaged)
-        complete = with_gaps(rows, lane.acked_seq)
-        return Batch(lane.number, lane.header, lane.acked_counts, complete)
+            return None if after else self._damaged_tail(lane, damaged)
+        complete = with_gaps(rows, mark.acked_seq)
+        return Batch(lane.number, lane.header, mark.acked_counts, complete)
 
     def position_of(self, lane: Lane, seq: int) -> tuple[int, int] | None:
         """Position and counts of the row that ends at `seq`, by a scan: only after a rewind."""
@@ -228,9 +231,9 @@ class Outbox:
     def _last_position(self) -> int:
         return int(self._open().execute("SELECT coalesce(max(position), 0) FROM event").fetchone()[0])
 
-    def _sound_rows(self, lane: Lane, most_rows: int) -> tuple[list[Row], int]:
+    def _sound_rows(self, lane: Lane, most_rows: int, mark: Mark) -> tuple[list[Row], int]:
         rows: list[Row] = []
-        damaged, position = 0, lane.hint
+        damaged, position = 0, mark.position_hint
         while not rows:
             try:
                 found = self._open().execute(_ROWS, (position, lane.number, most_rows)).fetchall()
@@ -241,7 +244,7 @@ class Outbox:
             position = found[-1][0]
             sound = _sound(found, lane.header.id.bytes)
             damaged += len(found) - len(sound)
-            rows = [row for row in sound if row.seq > lane.acked_seq]
+            rows = [row for row in sound if row.seq > mark.acked_seq]
         return rows, damaged
 
     def _damaged_tail(self, lane: Lane, damaged: int) -> Batch | None:

@@ -7,16 +7,14 @@ next one and dropped by the cloud by its seqs: nothing is lost, nothing is count
 
 from __future__ import annotations
 
-import secrets
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ..adapters.log_outbox import Lane, Outbox
+from ..adapters.log_outbox import Outbox
 from ..core.backoff import Backoff, retry_after_s
 from ..core.batching import BatchSize
 from ..core.conversation import CloudClock, Identity, SignedRequest, answered_at_ms, is_signed, signed_request
-from ..core.encoding import Batch, compress, encode_batch
 from ..core.errors import Fenced, LogError
 from ..core.outcome import (
     RECHECK_S,
@@ -37,6 +35,7 @@ from ..core.outcome import (
 from ..core.ports import Clock, Courier, InFlight, LiveDisplay, Watchdog
 from .delivery import settle_delivered, settle_rewind
 from .heartbeat import HeartbeatLane
+from .packing import Packed, Packer
 from .sync_display import Figures, SyncDisplay
 
 INGEST = "/v1/ingest"
@@ -51,13 +50,11 @@ class SyncSettings:
     batch_rows_max: int
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Sent:
     """A batch in flight."""
 
-    lane: Lane
-    batch: Batch
-    trace_id: str
+    packed: Packed
     request: SignedRequest
     answer: InFlight
     mono_s: float
@@ -87,13 +84,11 @@ class Sync:
         self._display = SyncDisplay(live, watchdog, clock)
         self._figures = Figures()
         self._backoff = Backoff()
-        self._size = BatchSize(settings.batch_rows_max)
+        self._packer = Packer(outbox, BatchSize(settings.batch_rows_max))
         self._attempt = 0
         self._not_before_s = 0.0
         self._asked_to_wait = False
         self._fresh_since_s: float | None = None
-        self._headers_wanted: set[int] = set()
-        self._plain = False
         self._sent: _Sent | None = None
         self._stop = threading.Event()
 
@@ -123,6 +118,7 @@ class Sync:
         if self._heartbeat.step(self._figures):
             self._adopt_heartbeat()
         if self._sent is not None:
+            self._packer.prepare(self._sent.packed)
             answer = self._sent.answer.wait(LOOK_EVERY_S)
             if answer is not None:
                 self._take(self._sent, answer)
@@ -146,29 +142,23 @@ class Sync:
             return False
         # A backlog goes out without pause; what trickles in waits for company: no event has a request of its own.
         lingering = self._fresh_since_s is not None and now_s - self._fresh_since_s < self._settings.linger_s
-        if lingering and self._outbox.pending < self._size.rows:
+        if lingering and self._outbox.pending < self._packer.size.rows:
             return False
-        lane = self._outbox.next_lane()
-        batch = self._outbox.batch(lane, self._size.rows) if lane else None
-        if lane is None or batch is None:
+        packed = self._packer.next()
+        if packed is None:
             return False
-        self._send(lane, batch, secrets.token_hex(16), corrected=False)
+        self._send(packed, corrected=False)
         return True
 
-    def _send(self, lane: Lane, batch: Batch, trace_id: str, *, corrected: bool) -> None:
-        whole = lane.acked_seq == 0 or lane.number in self._headers_wanted
-        body = encode_batch(batch, trace_id=trace_id, whole_header=whole)
-        packed = body if self._plain else compress(body)
-        encoding = "gzip" if len(packed) < len(body) else None
-        body = packed if encoding else body
+    def _send(self, packed: Packed, *, corrected: bool) -> None:
         timestamp_ms = self._cloud_clock.now_ms(
             mono_ms=self._clock.mono_ns() // 1_000_000, wall_ms=self._clock.wall_ns() // 1_000_000
         )
-        request = signed_request(self._identity, INGEST, body, timestamp_ms, encoding=encoding)
+        request = signed_request(self._identity, INGEST, packed.body, timestamp_ms, encoding=packed.encoding)
         self._figures.requests += 1
-        self._figures.bytes_sent += len(body)
+        self._figures.bytes_sent += len(packed.body)
         answer = self._courier.post(INGEST, request.headers, request.body)
-        self._sent = _Sent(lane, batch, trace_id, request, answer, self._mono_s(), corrected)
+        self._sent = _Sent(packed, request, answer, self._mono_s(), corrected)
 
     def _take(self, sent: _Sent, answer: Answer | NoAnswer) -> None:
         """Decide what an answer means and record it."""
@@ -178,7 +168,7 @@ class Sync:
             self._cloud_clock.learn(answered_at_ms(answer), mono_ms=self._clock.mono_ns() // 1_000_000)
             self._figures.verified(self._clock.wall_ns() // 1_000_000)
         now_s = self._clock.wall_ns() / 1e9
-        outcome = outcome_of(answer, signed=signed, trace_id=sent.trace_id, now_wall_s=now_s)
+        outcome = outcome_of(answer, signed=signed, trace_id=sent.packed.trace_id, now_wall_s=now_s)
         self._act(sent, outcome)
 
     def _act(self, sent: _Sent, outcome: Outcome) -> None:
@@ -187,22 +177,24 @@ class Sync:
             case Delivered():
                 self._delivered(sent, outcome, now_ms)
             case Rewind():
-                settle_rewind(self._outbox, sent.lane, outcome, now_ms)
+                settle_rewind(self._outbox, sent.packed.lane, outcome, now_ms)
                 self._delay(f"the cloud asks from seq {outcome.expected_seq} on")
             case HeaderWanted():
-                self._headers_wanted.add(sent.lane.number)
+                self._packer.want_header(sent.packed.lane)
                 self._delay("the cloud asks for the stream's header")
             case PlainWanted():
-                self._plain = True
+                self._packer.want_plain()
                 self._delay("the cloud asks for bodies without gzip")
             case Skewed() if not sent.corrected:
                 self._cloud_clock.learn(outcome.server_time_ms, mono_ms=self._clock.mono_ns() // 1_000_000)
-                self._send(sent.lane, sent.batch, sent.trace_id, corrected=True)
+                self._send(sent.packed, corrected=True)
             case Skewed():
                 self._fail("the cloud's clock and ours differ, also after correction")
             case Retry():
                 if outcome.smaller:
-                    self._size.too_much(len(sent.batch.rows))
+                    self._packer.size.too_much(len(sent.packed.batch.rows))
+                else:
+                    self._packer.keep(sent.packed)
                 self._fail(outcome.reason, after_s=outcome.after_s)
             case Unverified():
                 self._fail(outcome.text, state="unverified")
@@ -211,14 +203,14 @@ class Sync:
                 self._not_before_s = self._mono_s() + RECHECK_S * (0.9 + 0.1 * self._draw())
 
     def _delivered(self, sent: _Sent, outcome: Delivered, now_ms: int) -> None:
-        settled = settle_delivered(self._outbox, sent.lane, sent.batch, outcome, now_ms)
+        settled = settle_delivered(self._outbox, sent.packed.lane, sent.packed.batch, outcome, now_ms)
         if settled is None:
             self._fail("the cloud's acknowledgement does not fit what was sent")
             return
-        self._headers_wanted.discard(sent.lane.number)
+        self._packer.header_known(sent.packed.lane)
         self._attempt = 0
         self._not_before_s = 0.0
-        self._size.delivered(self._mono_s() - sent.mono_s, len(sent.batch.rows))
+        self._packer.size.delivered(self._mono_s() - sent.mono_s, len(sent.packed.batch.rows))
         self._figures.delivered(settled.rows, self._outbox.pending, now_ms, settled.difference)
         self._figures.oldest_at_ms = self._outbox.oldest_pending_at_ms()
         # What came in while this batch was under way has waited for company already.
