@@ -57,7 +57,7 @@ def add_station(database: Database, station_id: str, *, volume_ul: int = 0, seen
         "state": "online",
         "software": "9.9",
         "pending": 7,
-        "oldest_pending_s": 3,
+        "oldest_pending_s": 30,
         "clock": "ntp",
         "meters": [{"x": 1}],
     }
@@ -211,7 +211,7 @@ class TestWhatIsSeen:
         states = {station["station_id"]: station["state"] for station in fleet["stations"]}
         assert states == {"kiosk-1": "online", "kiosk-2": "online", "kiosk-3": "never"}
         first = fleet["stations"][0]
-        assert (first["pending"], first["oldest_pending_s"], first["software"]) == (7, 3, "9.9")
+        assert (first["pending"], first["oldest_pending_s"], first["software"]) == (7, 30, "9.9")
 
     def test_the_page_shows_it_without_any_script(self, client: FlaskClient, database: Database) -> None:
         add_station(database, "kiosk-1", volume_ul=1_234_567_890)
@@ -219,7 +219,7 @@ class TestWhatIsSeen:
         page = re.sub(r"<template>.*?</template>|<[^>]*>", "", client.get("/").text, flags=re.DOTALL)
         assert "1,234.567890 L" in page
         assert "Online" in page
-        assert "7 events, oldest 3 s" in page
+        assert "7 events, oldest 30 s" in page
 
     def test_a_station_page_explains_its_differences(self, client: FlaskClient, database: Database) -> None:
         add_station(database, "kiosk-1", volume_ul=1_000_000)

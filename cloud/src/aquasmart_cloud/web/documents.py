@@ -85,9 +85,9 @@ def summary(document: Document) -> str:
         return "Its key is revoked: it keeps counting and holds everything until it gets a new key."
     if state in SILENT:
         return SILENT[state]
-    if pending:
+    if pending and (document["oldest_pending_s"] or 0) >= figures.NORMAL_WAIT_S:
         held = figures.backlog(pending, document["oldest_pending_s"])
-        return f"Reporting. When it last sent a heartbeat it still held {held}."
+        return f"Catching up: by its last heartbeat it still held {held}."
     if document["open_differences"]:
         return "Reporting. Its books have differences, each named below with its amount and what to do."
     return "Reporting normally. Everything that it has sent is booked, once."

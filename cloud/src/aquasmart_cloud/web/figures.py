@@ -14,6 +14,8 @@ from markupsafe import Markup, escape
 
 UL_PER_LITRE = 1_000_000
 MINUTE_MS = 60_000
+NORMAL_WAIT_S = 10
+"""A station that is connected gathers events for some seconds before it sends them: no backlog yet."""
 SPARK_MINUTES = 60
 SPARK_HEIGHT = 24
 
@@ -78,7 +80,7 @@ def backlog(pending: int | None, oldest_pending_s: int | None) -> str:
         return "not known"
     if not pending:
         return "none"
-    oldest = f", oldest {duration(oldest_pending_s)}" if oldest_pending_s is not None else ""
+    oldest = f", oldest {duration(oldest_pending_s)}" if (oldest_pending_s or 0) >= NORMAL_WAIT_S else ""
     return f"{pending:,} {'event' if pending == 1 else 'events'}{oldest}"
 
 

@@ -3,6 +3,7 @@
 
 const UL_PER_LITRE = 1_000_000n;
 const MINUTE_MS = 60_000;
+const NORMAL_WAIT_S = 10;
 const SPARK_MINUTES = 60;
 const SPARK_HEIGHT = 24;
 const UNITS = [[172_800, 86_400, "days"], [7_200, 3_600, "h"], [120, 60, "min"]];
@@ -59,7 +60,7 @@ export function clockTime(at, now) {
 export function backlog(pending, oldest) {
   if (pending === null || pending === undefined) return "not known";
   if (!pending) return "none";
-  const since = oldest === null || oldest === undefined ? "" : `, oldest ${duration(oldest)}`;
+  const since = oldest >= NORMAL_WAIT_S ? `, oldest ${duration(oldest)}` : "";
   return `${count(pending)} ${pending === 1 ? "event" : "events"}${since}`;
 }
 
