@@ -30,6 +30,7 @@ class CloudConfig:
     key: bytes
     """32 bytes; never logged, never shown."""
     ca_file: Path | None
+    tls_1_2: bool
     connect_timeout_s: float
     read_timeout_s: float
 
@@ -190,8 +191,8 @@ def load_config(path: Path) -> Config:
 
 def _cloud(table: _Table, folder: Path) -> CloudConfig:
     url = table.text("url").rstrip("/")
-    if url and not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#]*)?", url):
-        table.fault("url", f"{url!r} must be http:// or https:// with a host, without user, query or fragment")
+    if url and not re.fullmatch(r"https?://[^\s/?#@]+", url):
+        table.fault("url", f"{url!r} must be http:// or https:// with a host and perhaps a port, nothing more")
     key_file = table.text("key_file")
     ca_file = table.raw("ca_file")
     if ca_file is not None and not (isinstance(ca_file, str) and (folder / ca_file).is_file()):
@@ -202,6 +203,7 @@ def _cloud(table: _Table, folder: Path) -> CloudConfig:
         key_id=table.text("key_id", KEY_ID),
         key=_key(table, folder / key_file) if key_file else b"",
         ca_file=folder / ca_file if ca_file else None,
+        tls_1_2=table.yes_no("tls_1_2") or False,
         connect_timeout_s=table.number("connect_timeout_s", 5.0, 0.1, 120),
         read_timeout_s=table.number("read_timeout_s", 30.0, 0.1, 600),
     )

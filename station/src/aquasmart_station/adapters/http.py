@@ -1,4 +1,4 @@
-"""HTTP to the cloud through `requests`: one daemon thread, one keep-alive connection, deadlines on everything.
+"""HTTP to the cloud through urllib3: one daemon thread, one keep-alive connection, deadlines on everything.
 
 The thread exists so that the sync loop never blocks: name look-up cannot be interrupted, and a server that drips one
 byte a minute never trips a read timeout. The loop waits as long as it likes and abandons what it no longer wants;
@@ -9,14 +9,14 @@ No redirects, no proxies or credentials from the environment.
 from __future__ import annotations
 
 import queue
+import ssl
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import requests
-from requests.adapters import HTTPAdapter
+import urllib3
 
 from ..core.outcome import Answer, NoAnswer
 
@@ -33,6 +33,9 @@ class HttpSettings:
     connect_timeout_s: float = 5.0
     read_timeout_s: float = 30.0
     ca_file: Path | None = None
+    """A private CA to trust, and no other."""
+    tls_1_2: bool = False
+    """TLS 1.2 is accepted too, for networks whose middle boxes break 1.3."""
 
 
 class _Pending:
@@ -87,50 +90,56 @@ class HttpCourier:
 
 
 def _deliver(jobs: queue.SimpleQueue[_Job], settings: HttpSettings) -> None:
-    session = requests.Session()
-    session.trust_env = False
-    adapter = HTTPAdapter(pool_connections=1, pool_maxsize=1, max_retries=0)
-    session.mount("http://", adapter)
-    session.mount("https://", adapter)
+    pool = _pool(settings)
     while True:
         job = jobs.get()
-        job.pending.put(_exchange(session, settings, job))
+        job.pending.put(_exchange(pool, job))
 
 
-def _exchange(session: requests.Session, settings: HttpSettings, job: _Job) -> Answer | NoAnswer:
+def _pool(settings: HttpSettings) -> urllib3.HTTPConnectionPool:
+    """One keep-alive connection. urllib3 takes neither proxies nor credentials from the environment."""
+    timeout = urllib3.Timeout(connect=settings.connect_timeout_s, read=settings.read_timeout_s)
+    if settings.base_url.startswith("http://"):
+        return urllib3.connection_from_url(settings.base_url, maxsize=1, timeout=timeout, retries=False)
+    context = ssl.create_default_context(cafile=str(settings.ca_file) if settings.ca_file else None)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2 if settings.tls_1_2 else ssl.TLSVersion.TLSv1_3
+    return urllib3.connection_from_url(
+        settings.base_url, maxsize=1, timeout=timeout, retries=False, ssl_context=context
+    )
+
+
+def _exchange(pool: urllib3.HTTPConnectionPool, job: _Job) -> Answer | NoAnswer:
     headers = {"Accept-Encoding": "identity", "Content-Type": "application/json", **job.headers}
     try:
-        response = session.post(
-            settings.base_url + job.target,
-            data=job.body,
-            headers=headers,
-            timeout=(settings.connect_timeout_s, settings.read_timeout_s),
-            allow_redirects=False,
-            stream=True,
-            verify=str(settings.ca_file) if settings.ca_file else True,
+        response = pool.urlopen(
+            "POST", job.target, job.body, headers, redirect=False, preload_content=False, decode_content=False
         )
-        with response:
-            body = _read(response.iter_content(65_536))
-    except requests.Timeout:
+        body = _read(response)
+    except urllib3.exceptions.NewConnectionError as fault:
+        return NoAnswer(_plain(fault))  # a kind of time-out to urllib3, though nobody was reached at all
+    except urllib3.exceptions.TimeoutError:
         return NoAnswer("no answer in time", timed_out=True)
-    except (requests.RequestException, OSError) as fault:
+    except (urllib3.exceptions.HTTPError, OSError, ValueError) as fault:
         return NoAnswer(_plain(fault))
     if body is None:
         return NoAnswer("the answer is longer than any of the cloud's")
-    return Answer(response.status_code, {k.lower(): v for k, v in response.headers.items()}, body)
+    return Answer(response.status, {name.lower(): value for name, value in response.headers.items()}, body)
 
 
-def _read(chunks: Iterable[bytes]) -> bytes | None:
+def _read(response: urllib3.BaseHTTPResponse) -> bytes | None:
+    """The whole body; the connection is kept only if it was read to its end."""
     body = bytearray()
-    for chunk in chunks:
+    for chunk in response.stream(65_536):
         body += chunk
         if len(body) > ANSWER_LIMIT_BYTES:
+            response.close()
             return None
+    response.release_conn()
     return bytes(body)
 
 
 def _plain(fault: BaseException) -> str:
-    """The innermost reason, in words: requests wraps three layers of classes around 'Connection refused'."""
+    """The innermost reason, in words: urllib3 wraps 'Connection refused' in two of its own."""
     text = str(fault)
     for sign, words in (
         ("Name or service not known", "the cloud's name cannot be looked up (DNS)"),

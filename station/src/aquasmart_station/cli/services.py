@@ -13,7 +13,7 @@ from ..config import load_config
 @click.pass_obj
 def reader(config_path: Path) -> None:
     """Poll the meters and keep the log, until SIGTERM."""
-    from ..wiring import run_reader
+    from ..wiring.reading import run_reader
 
     run_reader(load_config(config_path))
 
@@ -22,6 +22,6 @@ def reader(config_path: Path) -> None:
 @click.pass_obj
 def sync(config_path: Path) -> None:
     """Take the log to the cloud, until SIGTERM."""
-    from ..wiring import run_sync
+    from ..wiring.syncing import run_sync
 
     run_sync(load_config(config_path))

@@ -153,7 +153,7 @@ class MeterPoller:
         if now_ns - self._booked_mono_ns < self._idle_ns:
             return
         with self._shelf.wake:
-            draft = self.account.heartbeat(now_ns // 1_000_000, self._clock.wall_ns() // 1_000_000)
+            draft = self.account.heartbeat(now_ns // 1_000_000)
             if draft is not None and self._shelf.ring.room:
                 self._hand_over([draft])
         self._booked_mono_ns = now_ns

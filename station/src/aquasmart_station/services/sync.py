@@ -89,6 +89,7 @@ class Sync:
         self._not_before_s = 0.0
         self._asked_to_wait = False
         self._fresh_since_s: float | None = None
+        self._flushing = False
         self._sent: _Sent | None = None
         self._stop = threading.Event()
 
@@ -140,9 +141,11 @@ class Sync:
         now_s = self._mono_s()
         if now_s < self._not_before_s or not self._outbox.pending:
             return False
-        # A backlog goes out without pause; what trickles in waits for company: no event has a request of its own.
-        lingering = self._fresh_since_s is not None and now_s - self._fresh_since_s < self._settings.linger_s
-        if lingering and self._outbox.pending < self._packer.size.rows:
+        # A backlog goes out without pause, to its last row; what trickles in waits for company first: no event has a
+        # request of its own.
+        waited = self._fresh_since_s is None or now_s - self._fresh_since_s >= self._settings.linger_s
+        self._flushing = self._flushing or waited or self._outbox.pending >= self._packer.size.rows
+        if not self._flushing:
             return False
         packed = self._packer.next()
         if packed is None:
@@ -197,8 +200,10 @@ class Sync:
                     self._packer.keep(sent.packed)
                 self._fail(outcome.reason, after_s=outcome.after_s)
             case Unverified():
+                self._packer.keep(sent.packed)
                 self._fail(outcome.text, state="unverified")
             case Hold():
+                self._packer.keep(sent.packed)
                 self._figures.say("hold", f"the cloud says {outcome.code}: {outcome.detail}", now_ms)
                 self._not_before_s = self._mono_s() + RECHECK_S * (0.9 + 0.1 * self._draw())
 
@@ -215,7 +220,7 @@ class Sync:
         self._figures.oldest_at_ms = self._outbox.oldest_pending_at_ms()
         # What came in while this batch was under way has waited for company already.
         if not self._outbox.pending:
-            self._fresh_since_s = None
+            self._fresh_since_s, self._flushing = None, False
 
     def _delay(self, reason: str) -> None:
         """Again soon, but never in a tight loop: a cloud that always asks for the same must not be hammered."""

@@ -1,0 +1,79 @@
+"""The sync service: its lock, its outbox, its two couriers."""
+
+from __future__ import annotations
+
+import random
+import time
+from pathlib import Path
+
+from .. import __version__
+from ..adapters.clock import SystemClock
+from ..adapters.http import HttpCourier, HttpSettings
+from ..adapters.live import LiveBoard, read_meters
+from ..adapters.log_file import has_schema
+from ..adapters.log_outbox import Outbox
+from ..adapters.watchdog import SystemdWatchdog
+from ..config import Config
+from ..core.conversation import CloudClock, Identity
+from ..core.ports import Watchdog
+from ..services.heartbeat import HeartbeatLane
+from ..services.sync import Sync, SyncSettings, take_over
+from .running import Stopper, held, make_folders, shared
+
+
+def run_sync(config: Config) -> None:
+    """The sync service, until SIGTERM. Raises StationError where it cannot start, Fenced where it was replaced."""
+    stopper = Stopper()
+    make_folders(config)
+    watchdog, clock, cloud_clock = SystemdWatchdog(), SystemClock(), CloudClock()
+    cloud = config.cloud
+    settings = HttpSettings(cloud.url, cloud.connect_timeout_s, cloud.read_timeout_s, cloud.ca_file, cloud.tls_1_2)
+    identity = Identity(config.station_id, cloud.key_id, __version__, cloud.key)
+    outbox = Outbox(config.log_path)
+    with (
+        held(config.state_dir / "sync.lock", watchdog, stopper, what="sync") as ours,
+        shared(config.state_dir / "log.lock"),
+    ):
+        if not ours:
+            return
+        if not _await_log(config.log_path, watchdog, stopper):
+            return
+        take_over(outbox, clock.wall_ns() // 1_000_000)
+        heartbeat = HeartbeatLane(
+            courier=HttpCourier(settings),
+            identity=identity,
+            clock=clock,
+            cloud_clock=cloud_clock,
+            interval_s=config.sync.heartbeat_s,
+            meters=lambda: read_meters(config.live_path),
+            draw=random.random,
+        )
+        sync = Sync(
+            outbox=outbox,
+            courier=HttpCourier(settings),
+            heartbeat=heartbeat,
+            identity=identity,
+            settings=SyncSettings(config.sync.linger_s, config.sync.batch_rows_max),
+            clock=clock,
+            cloud_clock=cloud_clock,
+            live=LiveBoard(config.live_path),
+            watchdog=watchdog,
+            draw=random.random,
+        )
+        stopper.tell(sync.stop)
+        sync.run()
+
+
+def _await_log(path: Path, watchdog: Watchdog, stopper: Stopper) -> bool:
+    """Wait until the reader has made the log: sync may start first."""
+    ready = False
+    while not stopper.asked:
+        if has_schema(path):
+            return True
+        if not ready:
+            ready = True
+            watchdog.ready()
+        watchdog.status("waiting for the reader to create the log")
+        watchdog.pet()
+        time.sleep(0.25)
+    return False
