@@ -18,7 +18,9 @@ from rich.text import Text
 from demo.snapshot import Snapshot
 
 UL_PER_LITRE = 1_000_000
-TOLD_AT_MOST = 6
+TOLD_AT_MOST = 4
+NORMAL_WAIT_S = 10
+"""A connected station gathers events for some seconds before it sends them."""
 LINK_WORDS = {"pass": "connected", "cut": "CUT", "black-hole": "swallows everything"}
 
 
@@ -95,7 +97,7 @@ def render(snapshot: Snapshot, board: Board) -> RenderableType:
         _help(board),
     )
     title = "[bold]AquaSmart[/]"
-    panel = Panel(body, title=title, title_align="left", box=box.ROUNDED, padding=(1, 2), width=78)
+    panel = Panel(body, title=title, title_align="left", box=box.ROUNDED, padding=(0, 2), width=78)
     return Group(*_addresses(board), panel)
 
 
@@ -129,7 +131,7 @@ def _circumstances(snapshot: Snapshot, board: Board) -> Table:
     network = Text(LINK_WORDS[board.link], "green" if board.link == "pass" else "bold red")
     grid.add_row("Flow", flow(snapshot), "Meter", snapshot.meter_state)
     grid.add_row("Network", network, "Sync", snapshot.sync_state)
-    held = Text(backlog(snapshot), "yellow" if snapshot.pending > TOLD_AT_MOST else "")
+    held = Text(backlog(snapshot), "yellow" if snapshot.oldest_pending_s >= NORMAL_WAIT_S else "")
     booked = "–" if snapshot.cloud_events is None else f"{snapshot.cloud_events:,}"
     grid.add_row("Backlog", held, "Events in the cloud", booked)
     return grid
