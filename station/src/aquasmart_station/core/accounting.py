@@ -97,15 +97,16 @@ class Account:
             return drafts
         return drafts + self._book(verdict, reading, now)
 
-    def heartbeat(self, mono_ms: int, at_ms: int) -> Draft | None:
-        """A `heartbeat` row at the booked position; None where no reading confirmed it lately.
+    def heartbeat(self, mono_ms: int) -> Draft | None:
+        """A `heartbeat` row at the booked position; None where no reading confirmed it shortly before `mono_ms`.
 
-        A row that no reading stands behind would make the next gap look shorter than it was.
+        It bears the time of the reading that confirmed it: a later one would make the next gap look shorter than
+        it was, and its water too much.
         """
         known = self._books.known
         if known is None or self._books.state != OK or not 0 <= mono_ms - known.since.mono_ms <= FRESH_MS:
             return None
-        return self._books.heartbeat(known, mono_ms, at_ms)
+        return self._books.heartbeat(known)
 
     def acknowledge_swap(self, *, change_token: str | None = None) -> None:
         """A technician says that the meter was replaced: the next reading opens the new one's epoch.

@@ -78,9 +78,12 @@ class Books:
         self.known = replace(known, booked=position)
         return draft
 
-    def heartbeat(self, known: Known, mono_ms: int, at_ms: int) -> Draft:
-        """A row that covers nothing and says that the position still stands."""
-        return self.streams.row(known, Kind.HEARTBEAT, known.booked, at_ms=at_ms, mono_ms=mono_ms, flags=Flag.NONE)
+    def heartbeat(self, known: Known) -> Draft:
+        """A row that covers nothing and says that the position stood when the meter was last read."""
+        since = known.since
+        return self.streams.row(
+            known, Kind.HEARTBEAT, known.booked, at_ms=since.at_ms, mono_ms=since.mono_ms, flags=Flag.NONE
+        )
 
     def open_epoch(
         self,

@@ -1,0 +1,617 @@
+"""Each of the seven rules, at its edges: which one fits, and what it books."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from uuid import NAMESPACE_URL, UUID, uuid5
+
+import pytest
+
+from aquasmart_station.core.accounting import Account
+from aquasmart_station.core.model import Board, Flag, Kind, Resume, Scale, StreamHeader
+from tests.unit.station.meter_world import K450, NOON_MS, Meter, World, audit, booked, ids, traits
+
+BOUND_1S = 563
+"""Counts that 1 l/s · 1 s · 1.25 can hold at 450 a litre (562.5), with the one that may be due at any instant."""
+
+
+def world(net: int = 1_000_000, **settings: object) -> World:
+    """A world whose meter has been read once."""
+    of = traits(**settings)
+    made = World(Meter(of, net), of)
+    made.poll()
+    made.commit()
+    return made
+
+
+def kinds(drafts: list) -> list[tuple[Kind, int]]:
+    return [(draft.kind, draft.counts) for draft in drafts]
+
+
+# 2. no state
+
+
+def test_the_first_reading_ever_is_a_baseline_that_books_nothing() -> None:
+    here = World(Meter(traits(), 1_000_000), traits())
+    assert here.account.view.state == "waiting"
+    assert here.account.view.run_volume_ul is None
+    (row,) = here.poll()
+    assert (row.kind, row.counts, row.urgent) == (Kind.BASELINE, 1_000_000, True)
+    assert (row.stream.epoch_from, row.stream.opening_counts) == (1_000_000, 1_000_000)
+    assert here.account.view.state == "ok"
+    assert here.account.view.run_volume_ul == 0
+
+
+def test_the_protocols_example_of_450_pulses_is_one_litre() -> None:
+    here = world()
+    here.meter.flow(450)
+    here.wait(1_000)
+    (row,) = here.poll()
+    assert kinds([row]) == [(Kind.VOLUME, 1_000_450)]
+    assert row.stream.volume_ul(row.counts) == 1_000_000
+    assert here.account.view.run_volume_ul == 1_000_000
+
+
+# 3. normal
+
+
+def test_nothing_is_written_while_nothing_flows() -> None:
+    here = world()
+    here.wait(100)
+    assert here.poll() == []
+
+
+def test_the_first_counts_of_a_run_are_a_catch_up_the_others_volume() -> None:
+    here = world()
+    here.meter.flow(100)
+    here.wait(60_000)
+    here.crash()
+    assert kinds(here.poll()) == [(Kind.CATCH_UP, 1_000_100)]
+    here.meter.flow(5)
+    here.wait(100)
+    (row,) = here.poll()
+    assert row.kind is Kind.VOLUME
+    assert not row.urgent
+    assert row.stream is here.ring[0].stream
+
+
+def test_a_run_that_found_nothing_to_catch_up_books_volume() -> None:
+    here = world()
+    here.crash()
+    assert here.poll() == []
+    here.meter.flow(5)
+    here.wait(100)
+    assert kinds(here.poll()) == [(Kind.VOLUME, 1_000_005)]
+
+
+@pytest.mark.parametrize(("counts", "expected"), [(BOUND_1S, [Kind.VOLUME]), (BOUND_1S + 1, [])])
+def test_the_bound_is_qmax_times_time_times_five_quarters(counts: int, expected: list[Kind]) -> None:
+    here = world()
+    here.meter.flow(counts)
+    here.wait(1_000)
+    assert [draft.kind for draft in here.poll()] == expected
+
+
+def test_an_interval_below_a_second_is_judged_as_a_second() -> None:
+    here = world()
+    here.meter.flow(BOUND_1S)
+    here.wait(1)
+    assert here.poll()
+
+
+def test_one_count_of_a_coarse_meter_is_always_possible() -> None:
+    here = world(scale=Scale(10_000_000, 1), qmax_ul_s=1_000)
+    here.meter.flow(1)
+    here.wait(100)
+    assert kinds(here.poll()) == [(Kind.VOLUME, 1_000_001)]
+
+
+def test_a_nonvolatile_meter_may_restart_as_it_likes() -> None:
+    here = world()
+    here.meter.power_cycle()
+    here.meter.flow(10)
+    here.wait(1_000)
+    (row,) = here.poll()
+    assert kinds([row]) == [(Kind.VOLUME, 1_000_010)]
+    assert row.stream.meter_boot_id == "00000002", "the header holds the boot that a crash is judged by"
+    assert row.stream.epoch == here.log[0].stream.epoch
+
+
+@pytest.mark.parametrize(
+    ("former", "later", "counts", "expected"),
+    [
+        ("ntp", "ntp", 200_000, Kind.CATCH_UP),  # ten minutes hold 337,500
+        ("ntp", "rtc", 400_000, None),
+        ("ntp", "unset", 400_000, Kind.CATCH_UP),
+        ("restored", "ntp", 400_000, Kind.CATCH_UP),  # a restored clock stood still while the board was off
+        ("ntp", "unset", (1 << 31) + 1, None),
+    ],
+)
+def test_over_a_power_cut_time_is_known_only_by_two_reliable_clocks(
+    former: str, later: str, counts: int, expected: Kind | None
+) -> None:
+    here = World(Meter(traits(), 1_000_000), traits(), clock=former)
+    here.poll()
+    here.commit()
+    here.meter.flow(counts)
+    here.wait(600_000)
+    here.power_cut(clock=later)
+    assert [draft.kind for draft in here.poll()] == ([expected] if expected else [])
+
+
+def test_a_clock_that_went_backwards_says_nothing_about_the_gap() -> None:
+    here = world()
+    here.now_ms -= 86_400_000
+    here.meter.flow(400_000)
+    here.power_cut()
+    assert kinds(here.poll()) == [(Kind.CATCH_UP, 1_400_000)]
+
+
+def test_a_new_scale_goes_on_in_the_same_epoch_at_the_exact_count() -> None:
+    here = world()
+    here.meter.flow(450)
+    here.wait(1_000)
+    here.poll()
+    here.commit()
+    here.traits = traits(Scale(2_500, 1))
+    here.crash()
+    here.meter.flow(4)
+    here.wait(1_000)
+    (row,) = here.poll()
+    assert row.stream.opening_counts == 1_000_450
+    assert row.stream.volume_ul(row.counts) == 10_000
+    here.commit()
+    (epoch,) = audit(here.log).values()
+    assert epoch.volume_ul == 1_010_000
+
+
+# 4. rollover
+
+
+@pytest.mark.parametrize("modulus", [1 << 32, 10**8, 10**9])
+@pytest.mark.parametrize("rebooted", [False, True])
+def test_a_register_that_wraps_is_unwrapped(modulus: int, rebooted: bool) -> None:
+    here = world(net=modulus - 3, modulus=modulus)
+    here.meter.flow(10)
+    here.wait(1_000)
+    if rebooted:
+        here.meter.power_cycle()
+    (row,) = here.poll()
+    assert kinds([row]) == [(Kind.ROLLOVER, modulus + 7)]
+    assert row.urgent
+    here.commit()
+    assert booked(here.log) == 10
+
+
+def test_a_wrap_is_believed_after_a_gap_of_unknown_length() -> None:
+    here = world(net=(1 << 32) - 3)
+    here.meter.flow(1_000)
+    here.power_cut(clock="unset")
+    assert kinds(here.poll()) == [(Kind.ROLLOVER, (1 << 32) + 997)]
+
+
+def test_with_a_restart_in_a_gap_of_unknown_length_a_wrap_must_be_near() -> None:
+    here = world(net=(1 << 32) - (1 << 30))
+    here.meter.net = 1 << 32
+    here.meter.zero = here.meter.net
+    here.meter.power_cycle()
+    here.meter.flow(5)
+    here.power_cut(clock="unset")
+    assert kinds(here.poll()) == [(Kind.RESET, 5)]
+
+
+def test_a_gap_in_which_half_a_turn_may_hide_is_no_rollover() -> None:
+    here = world(net=65_000, modulus=1 << 16)
+    here.meter.flow(1_000)
+    here.wait(3_600_000)
+    assert here.poll() == []
+    assert here.account.view.state == "suspect"
+
+
+# 5. reverse
+
+
+def test_backflow_is_a_debt_that_forward_flow_repays_first() -> None:
+    here = world()
+    here.meter.flow(-3)
+    here.wait(100)
+    (row,) = here.poll()
+    assert (row.kind, row.counts, row.data, row.urgent) == (Kind.REVERSE, 1_000_000, {"debt_counts": 3}, True)
+    assert here.account.view.reverse_debt_counts == 3
+    here.meter.flow(2)
+    here.wait(100)
+    assert here.poll() == []
+    assert here.account.view.reverse_debt_counts == 1
+    here.meter.flow(5)
+    here.wait(100)
+    assert kinds(here.poll()) == [(Kind.VOLUME, 1_000_004)]
+    assert here.account.view.reverse_debt_counts == 0
+
+
+def test_a_debt_is_reported_again_only_as_it_doubles() -> None:
+    here = world()
+    reported = []
+    for _ in range(100):
+        here.meter.flow(-1)
+        here.wait(100)
+        reported += [draft.data["debt_counts"] for draft in here.poll()]
+    assert reported == [1, 2, 4, 8, 16, 32, 64]
+
+
+def test_a_debt_survives_a_crash() -> None:
+    here = world()
+    here.meter.flow(-3)
+    here.wait(100)
+    here.poll()
+    here.commit()
+    here.crash()
+    here.meter.flow(4)
+    here.wait(100)
+    assert kinds(here.poll()) == [(Kind.CATCH_UP, 1_000_001)]
+
+
+@pytest.mark.parametrize("start", [0, 2, 1 << 32])
+def test_backflow_through_zero(start: int) -> None:
+    here = world(net=start)
+    here.meter.flow(-3)
+    here.wait(100)
+    assert [draft.kind for draft in here.poll()] == [Kind.REVERSE]
+    here.meter.flow(10)
+    here.wait(100)
+    (row,) = here.poll()
+    assert row.counts - here.log[0].counts == 7
+
+
+def test_backflow_of_a_register_without_end() -> None:
+    here = world(modulus=None)
+    here.meter.flow(-3)
+    here.wait(100)
+    assert [draft.kind for draft in here.poll()] == [Kind.REVERSE]
+
+
+def test_a_reverse_register_is_taken_off_the_forward_one() -> None:
+    here = world()
+    reading = here.meter.read(here.mono_ms + 100, here.now_ms + 100)
+    (row,) = here.account.take(replace(reading, reverse_counts=4))
+    assert (row.kind, row.data) == (Kind.REVERSE, {"debt_counts": 4})
+
+
+@pytest.mark.parametrize(("counts", "state"), [(450, "ok"), (451, "suspect")])
+def test_more_than_a_litre_backwards_is_no_backflow(counts: int, state: str) -> None:
+    here = world()
+    here.meter.flow(-counts)
+    here.wait(100)
+    here.poll()
+    assert here.account.view.state == state
+
+
+# 6. reset
+
+
+def test_a_volatile_meter_restarts_at_zero_and_the_unmeasured_time_has_its_bound() -> None:
+    here = world(nonvolatile=False, net=5_000)
+    here.meter.power_cycle()
+    here.meter.flow(90)
+    here.wait(10_000)
+    (row,) = here.poll()
+    assert (row.kind, row.counts, row.urgent) == (Kind.RESET, 90, True)
+    assert (row.stream.epoch_from, row.stream.opening_counts) == (0, 0)
+    assert row.data == {"unmeasured_ms": 10_000, "unmeasured_bound_ul": 12_500_000 - 200_000, "before": 5_000}
+    station = uuid5(NAMESPACE_URL, "urn:aquasmart:station:station-1")
+    assert row.stream.epoch == uuid5(station, "tap-1:00000002")
+
+
+def test_a_reset_in_a_gap_of_unknown_length_states_no_bound() -> None:
+    here = world(nonvolatile=False, net=5_000)
+    here.meter.power_cycle()
+    here.power_cut(clock="unset")
+    (row,) = here.poll()
+    assert row.data == {"unmeasured_ms": None, "unmeasured_bound_ul": None, "before": 5_000}
+    assert Flag.CLOCK_UNSET in row.flags
+
+
+def test_a_nonvolatile_meter_that_lost_its_memory_is_a_reset_too() -> None:
+    here = world()
+    here.meter.zero = here.meter.net
+    here.meter.power_cycle()
+    here.meter.flow(7)
+    here.wait(1_000)
+    (row,) = here.poll()
+    assert (row.kind, row.counts) == (Kind.RESET, 7)
+
+
+def test_every_count_of_a_volatile_meter_is_committed_at_once() -> None:
+    here = world(nonvolatile=False)
+    here.meter.flow(1)
+    here.wait(100)
+    (row,) = here.poll()
+    assert row.urgent
+
+
+def test_what_the_meter_says_of_its_memory_counts_more_than_the_configuration() -> None:
+    here = world(nonvolatile=False)
+    reading = replace(here.meter.read(here.mono_ms, here.now_ms), boot_id="ffffffff", nonvolatile=True)
+    here.account.take(replace(reading, forward_counts=1_000_001))
+    assert here.account.view.counts == 1_000_001
+
+
+# 7. anything else
+
+
+def test_a_jump_is_disputed_in_the_same_epoch_after_three_polls_agree() -> None:
+    here = world()
+    here.meter.flow(1_000_000)
+    for _ in range(2):
+        here.wait(100)
+        assert here.poll() == []
+        assert here.account.view.state == "suspect"
+        assert here.account.view.unbooked_counts == 1_000_000
+    here.meter.flow(1)
+    here.wait(100)
+    (row,) = here.poll()
+    assert (row.kind, row.counts, row.urgent) == (Kind.DISPUTED, 2_000_001, True)
+    assert row.data == {"reason": "jump", "elapsed_ms": 300}
+    assert row.stream.epoch == here.log[0].stream.epoch
+    assert here.account.view.state == "ok"
+    assert here.account.view.unbooked_counts == 0
+
+
+def test_one_wild_poll_is_forgotten() -> None:
+    here = world()
+    for wild in (5_000_000, -900_000, 5_000_000):
+        here.meter.flow(wild)
+        here.wait(100)
+        assert here.poll() == []
+        here.meter.flow(-wild)
+        here.wait(100)
+        assert here.poll() == []
+        assert here.account.view.state == "ok"
+
+
+def test_polls_that_contradict_each_other_do_not_agree() -> None:
+    here = world()
+    for wild in (5_000_000, 3_000_000, 9_000_000, 2_000_000, 8_000_000):
+        here.meter.net = wild
+        here.wait(100)
+        assert here.poll() == []
+
+
+def test_a_decrease_begins_a_new_epoch_at_the_count_first_seen() -> None:
+    here = world()
+    here.meter.net = 5_000
+    here.wait(100)
+    here.poll()
+    for _ in range(2):
+        here.meter.flow(3)
+        here.wait(100)
+        rows = here.poll()
+    assert kinds(rows) == [(Kind.BASELINE, 5_000), (Kind.VOLUME, 5_006)]
+    assert rows[0].data == {"reason": "decrease", "before": 1_000_000}
+    assert rows[0].stream.epoch != here.log[0].stream.epoch
+    here.commit()
+    assert booked(here.log) == 6
+
+
+def test_a_decrease_of_a_register_without_end() -> None:
+    here = world(modulus=None)
+    here.meter.net = 5_000
+    here.settle()
+    assert [epoch.start for epoch in audit(here.log).values()] == [1_000_000, 5_000]
+
+
+def test_polls_of_a_register_without_end_that_keeps_falling_do_not_agree() -> None:
+    here = world(modulus=None)
+    for _ in range(5):
+        here.meter.flow(-10_000)
+        here.wait(100)
+        assert here.poll() == []
+
+
+def test_a_volatile_meter_that_fell_without_restarting_does_not_reuse_its_epochs_id() -> None:
+    here = World(Meter(traits(nonvolatile=False), 1_000_000), traits(nonvolatile=False))
+    here.settle()
+    here.meter.net = 1_000
+    here.settle()
+    here.meter.net = 100_000
+    here.settle()
+    here.meter.net = 2_000
+    here.settle()
+    assert len(audit(here.log)) == 3
+
+
+def test_a_volatile_meter_that_shows_too_much_after_a_restart_is_disputed() -> None:
+    here = world(nonvolatile=False)
+    here.meter.boot += 1  # it kept its count although it is not supposed to
+    here.meter.flow(10)
+    here.settle()
+    assert [row.kind for row in here.log] == [Kind.BASELINE, Kind.DISPUTED]
+    assert booked(here.log) == 10
+    assert here.log[-1].stream.meter_boot_id == "00000002"
+
+
+# 1. replaced
+
+
+def swapped() -> World:
+    here = World(Meter(traits(strong=True), 1_000_000, identity="A"), traits(strong=True))
+    here.settle()
+    here.meter = Meter(here.traits, 500, identity="B", boot=77)
+    here.wait(60_000)
+    here.poll()
+    return here
+
+
+def test_another_serial_number_freezes_the_port() -> None:
+    here = swapped()
+    view = here.account.view
+    assert view.state == "frozen"
+    assert "B answers where A was" in view.reason
+    (row,) = here.ring
+    assert (row.kind, row.counts, row.stream.identity) == (Kind.ANOMALY, 1_000_000, "A")
+    here.meter.flow(100)
+    here.wait(1_000)
+    assert here.poll() == []
+    assert here.heartbeat() is None
+
+
+@pytest.mark.parametrize("crash", [False, True])
+def test_the_new_epoch_opens_at_the_count_first_seen(crash: bool) -> None:
+    here = swapped()
+    here.commit()
+    here.meter.flow(300)
+    here.wait(5_000)
+    if crash:
+        here.crash()
+        here.poll()
+    here.account.acknowledge_swap(change_token="visit-7")
+    here.meter.flow(30)
+    here.wait(1_000)
+    rows = here.poll()
+    assert kinds(rows) == [(Kind.METER_CHANGE, 500), (Kind.VOLUME, 830)]
+    assert rows[0].stream.identity == "B"
+    assert rows[0].stream.identity_strong
+    assert rows[0].stream.change_token == "visit-7"
+    assert rows[0].data == {"before": 1_000_000, "former_identity": "A", "identity": "B"}
+    here.commit()
+    assert booked(here.log) == 330
+
+
+def test_the_old_meter_back_in_its_place_goes_on() -> None:
+    here = swapped()
+    here.account.acknowledge_swap()
+    here.meter = Meter(here.traits, 1_000_020, identity="A")
+    here.wait(1_000)
+    assert kinds(here.poll()) == [(Kind.VOLUME, 1_000_020)]
+    assert here.account.view.state == "ok"
+
+
+def test_a_third_meter_is_seen_for_itself() -> None:
+    here = swapped()
+    here.meter = Meter(here.traits, 9_000, identity="C")
+    here.wait(1_000)
+    here.poll()
+    here.account.acknowledge_swap()
+    here.wait(1_000)
+    assert kinds(here.poll()) == [(Kind.METER_CHANGE, 9_000)]
+
+
+def test_a_swap_acknowledged_as_the_next_meter_appears_opens_at_its_count() -> None:
+    here = swapped()
+    here.account.acknowledge_swap()
+    here.meter = Meter(here.traits, 9_000, identity="C")
+    here.wait(1_000)
+    assert kinds(here.poll()) == [(Kind.METER_CHANGE, 9_000)]
+
+
+def test_a_meter_without_a_serial_number_changes_at_the_next_reading() -> None:
+    here = world()
+    here.meter = Meter(here.traits, 40)
+    here.account.acknowledge_swap()
+    here.wait(1_000)
+    (row,) = here.poll()
+    assert (row.kind, row.counts, row.stream.identity_strong) == (Kind.METER_CHANGE, 40, False)
+
+
+def test_a_swap_before_anything_was_read_is_a_baseline() -> None:
+    here = World(Meter(traits(), 40), traits())
+    here.account.acknowledge_swap()
+    assert kinds(here.poll()) == [(Kind.BASELINE, 40)]
+
+
+# positions, heartbeats, state
+
+
+def test_a_position_that_the_wire_cannot_carry_begins_an_epoch_at_the_same_water() -> None:
+    of = traits(Scale((1 << 30) - 1, 1 << 19))
+    here = World(Meter(of, 1_000_000), of)
+    for _ in range(300):
+        here.poll()
+        here.meter.flow(40_000_000)
+        here.wait(86_400_000)
+    here.poll()
+    here.commit()
+    assert here.meter.net > 2 << 32
+    assert booked(here.log) == 300 * 40_000_000
+    assert len(audit(here.log)) > 1
+    assert any(row.data and row.data.get("reason") == "position-limit" for row in here.log)
+
+
+def test_a_count_that_cannot_be_priced_at_all_is_suspect_until_it_is_gone() -> None:
+    here = world(modulus=None)
+    here.meter.flow(1 << 60)
+    here.settle()
+    assert here.account.view.state == "suspect"
+    assert "beyond" in here.account.view.reason
+    here.meter.flow(-(1 << 60))
+    here.settle()
+    assert here.account.view.state == "ok"
+    here.meter.flow(1 << 60)
+    fresh = World(here.meter, here.traits)
+    assert fresh.poll() == []
+
+
+def test_a_heartbeat_repeats_only_a_position_that_was_confirmed_lately() -> None:
+    here = World(Meter(traits(), 7), traits())
+    assert here.heartbeat() is None
+    here.poll()
+    read_at_ms = here.now_ms
+    here.wait(1_000)
+    row = here.heartbeat()
+    assert row is not None
+    assert (row.kind, row.counts, row.at_ms, row.urgent) == (Kind.HEARTBEAT, 7, read_at_ms, False)
+    here.wait(60_000)
+    assert here.heartbeat() is None
+
+
+def test_a_suspect_meter_has_no_heartbeat() -> None:
+    here = world()
+    here.meter.net = 4
+    here.wait(100)
+    here.poll()
+    assert here.heartbeat() is None
+
+
+def test_the_view_names_the_epoch_and_the_stream() -> None:
+    here = world()
+    view = here.account.view
+    assert (view.epoch, view.epoch_from, view.counts, view.raw_counts) == (
+        here.log[0].stream.epoch,
+        1_000_000,
+        1_000_000,
+        1_000_000,
+    )
+    assert view.header is here.log[0].stream
+
+
+def test_flags_of_the_reading_are_the_rows() -> None:
+    here = world()
+    here.meter.flow(1)
+    reading = replace(here.meter.read(here.mono_ms + 100, here.now_ms + 100), flags=Flag.SENSOR_STUCK)
+    (row,) = here.account.take(reading)
+    assert row.flags == Flag.SENSOR_STUCK
+
+
+def test_a_meterless_stream_is_no_state_of_a_meter() -> None:
+    header = StreamHeader(UUID(int=1), None, None, False, None, 0, None, 0, None, NOON_MS, "b", None, "h", "0", "ntp")
+    with pytest.raises(ValueError, match="meterless"):
+        Account(
+            board=Board("s", "b", "h", "0"),
+            meter_id="tap-1",
+            traits=traits(K450),
+            resume=Resume(header, 0, 0, 0),
+            new_id=ids(),
+            clock="ntp",
+        )
+
+
+def test_data_of_other_rows_is_no_newcomer() -> None:
+    here = world()
+    here.meter.flow(-3)
+    here.wait(100)
+    here.poll()
+    here.commit()
+    assert json.loads(json.dumps(here.log[-1].data)) == {"debt_counts": 3}
+    here.crash()
+    here.poll()
+    assert here.account.view.state == "ok"
