@@ -36,6 +36,7 @@ _DATA_LEVEL = 3
 _BATCH_QUOTES = 2 * 11 + 4
 """Quotation marks of a batch's own keys, and of `trace_id` with its value."""
 
+_UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _BATCH = msgspec.json.Decoder(WireBatch)
 _HEARTBEAT = msgspec.json.Decoder(WireHeartbeat)
 _PAYLOAD = msgspec.json.Decoder(WireHeartbeatBody)
@@ -73,7 +74,7 @@ def decode_batch(body: bytes) -> Batch:
     """A batch from its unpacked JSON. Errors: Refusal `malformed`, `too-large`, `invalid`."""
     try:
         wire = _BATCH.decode(body)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except _UNDECODABLE as error:
         raise _reason(body, error) from error
     rows = len(wire.counts)
     _check_rows(max(rows, len(wire.dt)))
@@ -194,7 +195,7 @@ def decode_heartbeat(body: bytes) -> Heartbeat:
     """A heartbeat from its JSON. Errors: Refusal `malformed`, `invalid`."""
     try:
         wire = _HEARTBEAT.decode(body)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except _UNDECODABLE as error:
         raise _reason(body, error) from error
     parse(body)
     return Heartbeat(wire.meta.trace_id, bytes(_PAYLOAD.decode(body).payload).decode())
