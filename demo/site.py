@@ -119,6 +119,7 @@ class Site:
         group = Group(name, self.root / "pids", self.root / "logs")
         group.end_leftover()
         self._groups[name] = group
+        self._unplug(name)
         group.start(self._command(name), cwd=REPOSITORY, environment=self._environment())
         if name == "cloud":
             self._await(name, self._cloud_ready)
@@ -134,7 +135,14 @@ class Site:
         """SIGKILL for the whole process group, at once."""
         group = self._groups.pop(name, None)
         if group:
+            self._unplug(name)
             group.kill()
+
+    def _unplug(self, name: str) -> None:
+        # A dead pseudo-terminal's number goes to the next one that anybody opens: a port left behind would lead
+        # the reader to a stranger's meter. A real adapter's port goes with the adapter, too.
+        if name.startswith("meter:"):
+            self.port_path(name.partition(":")[2]).unlink(missing_ok=True)
 
     def alive(self, name: str) -> bool:
         group = self._groups.get(name)

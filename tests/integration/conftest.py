@@ -11,6 +11,8 @@ import pytest
 from demo.site import Site
 from tests.integration.world import World
 
+pytest.register_assert_rewrite("tests.integration.balance")
+
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:

@@ -22,7 +22,10 @@ class SystemdWatchdog:
         """The line that `systemctl status` shows; sent only when it changed."""
         if text != self._said:
             self._said = text
-            self._notifier.notify(f"STATUS={text}")
+            # sdnotify sends Latin-1, while systemd reads UTF-8 and drops a status that is not: so its bytes go in
+            # disguise. A line break would begin another field.
+            line = " ".join(f"STATUS={text}".splitlines())
+            self._notifier.notify(line.encode().decode("latin-1"))
 
     def stopping(self) -> None:
         self._notifier.notify("STOPPING=1")
