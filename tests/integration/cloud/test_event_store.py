@@ -1,0 +1,68 @@
+"""Bodies as the event store and the audit trail: every event read back once, every signature checked again."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from aquasmart_cloud.store.events import events, still_verifies
+from tests.integration.cloud.senders import NOW_MS, CloudUnderTest, Run, Sender
+
+BASE = 1_000_000
+
+
+def test_every_event_is_read_back_once(cloud: CloudUnderTest, sender: Sender) -> None:
+    run = Run(BASE)
+    first = run.batch([1, 2], rows=[{"row": 1, "kind": "pour", "data": {"ul": 7}}], flags=[[1, 4]])
+    sender.take(first, packed=True)
+    straddling = first | {"counts": [1, 2, 9], "dt": [0, 100, 100]}
+    straddling["rows"] = [*first["rows"], {"row": 2, "kind": "gap", "seqs": 3}]
+    sender.take(straddling)
+    found = list(events(cloud.database, "demo-1", 0, NOW_MS * 2))
+    at = NOW_MS - 60_000
+    assert [event[1:] for event in found] == [
+        (1, 1, at, first["at_mono"], "volume", 0, BASE + 1, None),
+        (2, 1, at + 100, first["at_mono"] + 100, "pour", 4, BASE + 3, '{"ul":7}'),
+        (5, 3, at + 200, first["at_mono"] + 200, "gap", 4, BASE + 12, None),
+    ]
+    assert [event.seq for event in events(cloud.database, "demo-1", at + 100, at + 200)] == [2]
+    assert list(events(cloud.database, "demo-2", 0, NOW_MS * 2)) == []
+
+
+def test_believed_times_are_the_same_when_read_again(cloud: CloudUnderTest, sender: Sender) -> None:
+    sender.take(Run(BASE).batch([1, 1], at=5))
+    cloud.now_ms += 86_400_000
+    assert [event.at for event in events(cloud.database, "demo-1", 0, NOW_MS * 2)] == [NOW_MS - 100, NOW_MS]
+    assert cloud.query("SELECT at_from, at_to, believed_shift_ms FROM batch") == [(NOW_MS - 100, NOW_MS, NOW_MS - 105)]
+
+
+def test_a_stored_signature_holds_years_later_and_not_for_other_bytes(cloud: CloudUnderTest, sender: Sender) -> None:
+    run = Run(BASE)
+    stream = run.header["id"].replace("-", "")
+    sender.take(run.batch([1, 2]), packed=True)
+    body = b'{"meta":{"trace_id":"' + b"a" * 32 + b'"}}'
+    assert sender.request(body).status_code == 422
+    cloud.stations.revoke("demo-1", None, cloud.now_ms)
+    assert still_verifies(cloud.database, cloud.stations, "demo-1", stream, 1)
+    assert not still_verifies(cloud.database, cloud.stations, "demo-1", stream, 2)
+    with sqlite3.connect(cloud.path) as connection:
+        connection.execute("UPDATE batch SET timestamp_ms = timestamp_ms + 1")
+    connection.close()
+    assert not still_verifies(cloud.database, cloud.stations, "demo-1", stream, 1)
+
+
+def test_signed_headers_that_ingest_does_not_use_are_kept_for_the_audit(cloud: CloudUnderTest, sender: Sender) -> None:
+    import json
+
+    run = Run(BASE)
+    body = json.dumps(run.batch([1])).encode()
+    extra = {"Idempotency-Key": "7c9e6679-7425-40de-944b-e07fc1f90ae7", "If-Match": '"7"'}
+    assert sender.request(body, target="/v1/ingest?x=1", extra=extra).status_code == 200
+    assert still_verifies(cloud.database, cloud.stations, "demo-1", run.header["id"].replace("-", ""), 1)
+
+
+def test_a_stream_of_many_batches_costs_few_bytes(cloud: CloudUnderTest, sender: Sender) -> None:
+    run = Run(BASE)
+    for _ in range(10):
+        sender.take(run.batch([5, 6, 6, 7] * 125), packed=True)
+    size = cloud.one("SELECT sum(length(body) + length(signature)) FROM batch")
+    assert size / 5_000 < 2
