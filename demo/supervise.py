@@ -87,7 +87,7 @@ class Demonstration:
         self.snapshot = gather(self.site)
         if self._draining and not self.snapshot.pending and self.snapshot.balanced:
             self._draining = False
-            self.tell("the backlog has drained, and the books balance to the microlitre")
+            self.tell("the backlog has drained; the books balance exactly")
 
     def switch_network(self) -> None:
         """Cut it, or restore it."""
@@ -116,7 +116,7 @@ class Demonstration:
         if self.stop.asked_mono is not None:
             return
         if status is not None and status < 0:
-            self.tell(f"{name} was killed ({signal.Signals(-status).name}) and is started again, as systemd does")
+            self.tell(f"{name} was killed ({signal.Signals(-status).name}): started again, as systemd does")
             self._start(name)
             return
         words = self.site.log_tail(name, LAST_WORDS)
@@ -130,7 +130,7 @@ class Demonstration:
             self.tell(f"network restored; {self.snapshot.pending:,} events waited on the station")
         else:
             self._draining = False
-            self.tell("network cut: the meter is still counted, the log grows, nothing is lost")
+            self.tell("network cut: the meter is still counted, the log grows")
 
 
 def time_of_day() -> str:

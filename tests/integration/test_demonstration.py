@@ -116,7 +116,7 @@ def test_a_visitor_sees_an_outage_come_and_go_stops_and_resumes(runs: list[Run],
     first.await_words(r"L wait on the station")
     assert outage(state, "restore").returncode == 0
     first.await_words(r"network restored")
-    first.await_words(r"books balance to the microlitre")
+    first.await_words(r"books balance exactly")
 
     second = subprocess.run(
         [sys.executable, "-m", "demo.run", "--state", str(state), "--port", str(free_port())],

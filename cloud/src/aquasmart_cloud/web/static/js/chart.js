@@ -73,7 +73,7 @@ export class Chart {
       {
         ...this.size(),
         padding: [12, 12, 0, 0],
-        scales: { y: { range: (u, low, high) => [0, high > 0 ? high * 1.08 : 1] } },
+        scales: { x: { range: (u, first, last) => [first - MINUTE_S / 2, last + MINUTE_S / 2] }, y: { range: (u, low, high) => [0, high > 0 ? high * 1.08 : 1] } },
         axes: axes(),
         series: [{}, { fill, width: 0, points: { show: false }, paths: window.uPlot.paths.bars({ size: [0.72, 14], radius: 0.18 }) }],
         cursor: { y: false, points: { show: false }, drag: { x: false, y: false } },
