@@ -8,6 +8,7 @@ stopped, or look at `aquasmart status` while it runs.
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections import Counter
 from dataclasses import asdict, dataclass, field
@@ -200,4 +201,4 @@ def probe(
     else:
         click.echo("\n".join(describe(finding) for finding in findings))
     if not all(finding.ok for finding in findings):
-        context.exit(1)
+        sys.exit(1)

@@ -81,9 +81,12 @@ def serve(host: PtyHost, counter: Counter, side: MeterSide, count_file: CountFil
 
 def _k_factor(_context: click.Context, _parameter: click.Parameter, value: str) -> Fraction:
     try:
-        return Fraction(value)
+        k_factor = Fraction(value)
     except (ValueError, ZeroDivisionError) as error:
         raise click.BadParameter(f"{value!r} is no number of pulses per litre") from error
+    if k_factor <= 0:
+        raise click.BadParameter("a meter gives more pulses per litre than none: it must be above 0")
+    return k_factor
 
 
 @click.command()
