@@ -29,11 +29,7 @@ def meter(tmp_path: Path) -> Iterator[Meter]:
 def mbpoll(meter: Meter, reference: int, count: int, form: str, *, slave: int = 1) -> tuple[int, list[str], str]:
     """mbpoll counts registers from 1: its reference is the wire address plus one."""
     done = subprocess.run(
-        [
-            *f"mbpoll -m rtu -a {slave} -b 9600 -P none -t {form} -r {reference} -c {count}".split(),
-            *QUICKLY,
-            meter.link,
-        ],
+        ["mbpoll", *SERIAL, "-a", str(slave), "-t", form, "-r", str(reference), "-c", str(count), meter.link],
         capture_output=True,
         text=True,
         timeout=30,
