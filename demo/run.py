@@ -128,6 +128,10 @@ def demonstrate(state: Path, port: int, stop: Stop, console: Console) -> None:
                 print(f"AquaSmart is running: {board.url}", flush=True)
                 print(f"Sign in, works once: {board.sign_in}", flush=True)
                 watch_plainly(run)
+        except SiteError:
+            # Ctrl-C also reaches the short commands that prepare the site: what they say then is no fault.
+            if stop.asked_mono is None:
+                raise
         finally:
             stop.ask()
             print("Stopping: reader, sync, meter, cloud …", flush=True)

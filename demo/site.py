@@ -37,7 +37,8 @@ class Site:
     """The processes "cloud", "meter:<id>", "reader" and "sync". The constructor stores its arguments only.
 
     `station_url_port` is the port the station calls: the relay's (demo/link.py), or the cloud's when None.
-    `overrides` are tables of station.toml to change, for example `{"sync": {"linger_s": 0.1}}`.
+    `overrides` are tables of station.toml to change, for example `{"sync": {"linger_s": 0.1}}`. `wrappers` holds
+    commands to start a process under, by its name, for example `["faketime", "-f", "+1d"]`.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class Site:
         self.meters = tuple(meters)
         self.station_id = station_id
         self.overrides = dict(overrides or {})
+        self.wrappers: dict[str, list[str]] = {}
         self._groups: dict[str, Group] = {}
 
     @property
@@ -81,7 +83,7 @@ class Site:
         """
         for folder in ("station", "run", "cloud", "meter", "logs", "pids"):
             (self.root / folder).mkdir(parents=True, exist_ok=True)
-        if not (self.root / "cloud" / "master.key").exists():
+        if not all((self.root / "cloud" / name).exists() for name in ("master.key", "admin.token")):
             self.cloud("init", str(self.root / "cloud"))
         self.cloud("db", "upgrade")
         key_file = self.root / "station.key"
@@ -120,7 +122,9 @@ class Site:
         group.end_leftover()
         self._groups[name] = group
         self._unplug(name)
-        group.start(self._command(name), cwd=REPOSITORY, environment=self._environment())
+        group.start(
+            [*self.wrappers.get(name, []), *self._command(name)], cwd=REPOSITORY, environment=self._environment()
+        )
         if name == "cloud":
             self._await(name, self._cloud_ready)
         elif name.startswith("meter:"):
