@@ -24,4 +24,17 @@ limit_request_fields = 50
 accesslog = None
 control_socket_disable = True
 errorlog = "-"
+# One line for every problem that was answered, with its trace id; never a body, a key or a token.
+logconfig_dict = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"level": "WARNING", "handlers": ["stderr"]},
+    "loggers": {
+        "gunicorn.error": {"level": "INFO", "handlers": ["stderr"], "propagate": False},
+        "gunicorn.access": {"level": "WARNING", "handlers": ["stderr"], "propagate": False},
+        "aquasmart.cloud": {"level": "INFO", "handlers": ["stderr"], "propagate": False},
+    },
+}
 proc_name = "aquasmart-cloud"

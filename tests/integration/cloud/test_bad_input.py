@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import zlib
 from typing import Any
@@ -10,12 +11,12 @@ from typing import Any
 import pytest
 from werkzeug.test import TestResponse
 
+from tests.contract import reference as ref
 from tests.contract.messages import batch, header
 from tests.integration.cloud.senders import CloudUnderTest, Run, Sender
 
 GOOD = json.dumps(batch(), separators=(",", ":")).encode()
 MIB = 1 << 20
-UNREFUSED = {"station", "station_key"}
 
 
 def refused(cloud: CloudUnderTest, answer: TestResponse, status: int, code: str, *, signed: bool = True) -> Any:
@@ -88,6 +89,16 @@ def test_a_body_over_8_mib_is_refused_before_it_is_verified(cloud: CloudUnderTes
     refused(cloud, sender.request(bytes(8 * MIB + 1)), 413, "too-large", signed=False)
 
 
+def test_a_chunked_body_over_8_mib_too(cloud: CloudUnderTest, sender: Sender) -> None:
+    def sent(size: int) -> TestResponse:
+        environ = {"wsgi.input_terminated": True, "CONTENT_LENGTH": None, "HTTP_TRANSFER_ENCODING": "chunked"}
+        stream = io.BytesIO(bytes(size))
+        return cloud.client.post("/v1/ingest", input_stream=stream, environ_overrides=environ)
+
+    refused(cloud, sent(8 * MIB + 1), 413, "too-large", signed=False)
+    refused(cloud, sent(8 * MIB), 401, "bad-signature", signed=False)
+
+
 HEADERS = {
     "no station": {"X-Station-Id": None},
     "a station in capitals": {"X-Station-Id": "Demo-1"},
@@ -130,8 +141,6 @@ def test_two_of_one_header_are_refused(cloud: CloudUnderTest, sender: Sender) ->
 
 
 def _signed_headers(sender: Sender) -> dict[str, Any]:
-    from tests.contract import reference as ref
-
     timestamp = str(sender.cloud.now_ms)
     string = ref.signing_string(timestamp, "POST", "/v1/ingest", sender.station_id, GOOD)
     return {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 
 from aquasmart_cloud.store.events import events, still_verifies
@@ -51,8 +52,6 @@ def test_a_stored_signature_holds_years_later_and_not_for_other_bytes(cloud: Clo
 
 
 def test_signed_headers_that_ingest_does_not_use_are_kept_for_the_audit(cloud: CloudUnderTest, sender: Sender) -> None:
-    import json
-
     run = Run(BASE)
     body = json.dumps(run.batch([1])).encode()
     extra = {"Idempotency-Key": "7c9e6679-7425-40de-944b-e07fc1f90ae7", "If-Match": '"7"'}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,28 @@ def test_the_migrations_make_exactly_the_schema(database: Database, tmp_path: Pa
 
 def test_upgrading_again_changes_nothing(database: Database) -> None:
     assert migrating.upgrade(database) == migrating.upgrade(database) == migrating.newest_revision()
+    assert migrating.current_revision(database) == migrating.newest_revision()
+    database.close()
+
+
+def test_two_upgrades_at_once_follow_each_other(database: Database) -> None:
+    faults: list[BaseException] = []
+
+    def upgrade() -> None:
+        other = Database(database.url)
+        try:
+            migrating.upgrade(other)
+        except DatabaseError as error:
+            faults.append(error)
+        finally:
+            other.close()
+
+    threads = [threading.Thread(target=upgrade) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert faults == []
     assert migrating.current_revision(database) == migrating.newest_revision()
     database.close()
 

@@ -5,6 +5,7 @@ Only running and asking for revisions lives here; the revisions themselves are i
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 from alembic import command
@@ -28,6 +29,7 @@ def _config(connection: Connection | None = None) -> Config:
     return config
 
 
+@cache
 def newest_revision() -> str:
     """The revision that this software needs."""
     found = ScriptDirectory.from_config(_config()).get_current_head()
@@ -54,7 +56,7 @@ def upgrade(database: Database) -> str:
     Errors: DatabaseError.
     """
     try:
-        with database.engine.begin() as connection:
+        with database.engine.execution_options(exclusive=True).begin() as connection:
             command.upgrade(_config(connection), "head")
     except SQLAlchemyError as fault:
         raise DatabaseError(f"cannot bring {database.path} up to date: {fault}") from fault

@@ -19,6 +19,8 @@ from werkzeug.exceptions import HTTPException
 from aquasmart_cloud.core.errors import CloudError
 from aquasmart_cloud.core.problems import Refusal
 
+from .services import cloud
+
 log = logging.getLogger("aquasmart.cloud")
 
 _TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
@@ -53,7 +55,7 @@ def json_answer(document: Any, status: int = 200) -> Response:
 
 def problem(refusal: Refusal) -> Response:
     """A refusal as `application/problem+json`; logged with its trace id, never with a body or a secret."""
-    document = refusal.document(trace_id(), now_ms())
+    document = refusal.document(trace_id(), cloud().clock_ms())
     log.info("%s %s: %s %s trace=%s", request.method, request.path, refusal.status, refusal.type.code, trace_id())
     answer = Response(msgspec.json.encode(document), refusal.status, mimetype="application/problem+json")
     if refusal.retry_after_s is not None:

@@ -7,14 +7,12 @@ from collections.abc import Callable
 from flask import Flask
 
 from aquasmart_cloud.config import Config
+from aquasmart_cloud.core.model import MAX_BODY_BYTES
 from aquasmart_cloud.store.database import Database
 from aquasmart_cloud.store.stations import Stations
 
 from . import answers, auth, health, pages, station_api
 from .services import EXTENSION, Cloud
-
-BODY_LIMIT_BYTES = 8 * 1024 * 1024
-"""docs/protocol.md §1: more than this is 413, before a byte of it is looked at."""
 
 
 def create_app(config: Config | None = None, clock_ms: Callable[[], int] = answers.now_ms) -> Flask:
@@ -24,7 +22,7 @@ def create_app(config: Config | None = None, clock_ms: Callable[[], int] = answe
     """
     chosen = Config.or_exit() if config is None else config
     app = Flask("aquasmart_cloud.web")
-    app.config["MAX_CONTENT_LENGTH"] = BODY_LIMIT_BYTES
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     database = Database(chosen.database_url)
     app.extensions[EXTENSION] = Cloud(chosen, database, Stations(database, chosen.master_key), clock_ms)
     answers.install(app)

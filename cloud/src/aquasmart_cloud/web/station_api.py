@@ -15,7 +15,7 @@ from flask import Blueprint, Response, g, request
 
 from aquasmart_cloud.core.decoding import decode_batch, decode_heartbeat, inflate
 from aquasmart_cloud.core.errors import DatabaseError
-from aquasmart_cloud.core.model import WINDOW_MS
+from aquasmart_cloud.core.model import MAX_BODY_BYTES, WINDOW_MS
 from aquasmart_cloud.core.problems import Refusal
 from aquasmart_cloud.core.signing import sign_reply, signing_prefix, verify, well_formed
 from aquasmart_cloud.store import heartbeats
@@ -51,8 +51,7 @@ def authenticate() -> None:
     if not request.path.startswith(PREFIX):
         return
     services = cloud()
-    # Reading the body enforces the size limit first: 413 before any header is judged.
-    signed, fit = _read_request(request.get_data(cache=False))
+    signed, fit = _read_request(_read_body())
     found = services.stations.find_key(signed.station_id, signed.key_id) if fit else None
     prefix = signing_prefix(
         request.headers.get("X-Timestamp", ""),
@@ -74,6 +73,17 @@ def authenticate() -> None:
         raise Refusal("retired", f"station {signed.station_id} has been retired")
     if abs(services.clock_ms() - signed.timestamp_ms) > WINDOW_MS:
         raise Refusal("clock-skew", f"X-Timestamp is more than {WINDOW_MS // 1000} s from the cloud's clock")
+
+
+def _read_body() -> bytes:
+    """The raw body: 413 for a declared size above the limit, before anything else is judged or read.
+
+    A chunked body declares none; it is cut off at the limit without a word, so one byte more is asked for.
+    """
+    body = request.get_data(cache=False)
+    if request.content_length is None and len(body) >= MAX_BODY_BYTES and request.environ["wsgi.input"].read(1):
+        raise Refusal("too-large", f"the body is above {MAX_BODY_BYTES} bytes")
+    return body
 
 
 def _read_request(body: bytes) -> tuple[SignedBody, bool]:
