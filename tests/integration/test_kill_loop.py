@@ -23,7 +23,8 @@ LOOP_S = 60.0
 VOLATILE_LOOP_S = 25.0
 
 
-def _dice() -> random.Random:
+def dice_of_this_run() -> random.Random:
+    """The draws of one run; the seed is printed, and shown when the test fails."""
     seed = int(os.environ.get("AQUASMART_SEED") or random.SystemRandom().randrange(1 << 32))
     print(f"AQUASMART_SEED={seed}")
     return random.Random(seed)
@@ -45,7 +46,7 @@ def _kill_loop(world: World, dice: random.Random, seconds: float) -> int:
 
 
 def test_killed_for_a_minute_the_books_balance(make_world: MakeWorld) -> None:
-    dice = _dice()
+    dice = dice_of_this_run()
     world = make_world()
     world.start("cloud", "meter:tap-1")
     world.take_baseline(then="steady")
@@ -59,7 +60,7 @@ def test_killed_for_a_minute_the_books_balance(make_world: MakeWorld) -> None:
 
 
 def test_a_volatile_totaliser_costs_a_named_time_with_its_bound(make_world: MakeWorld) -> None:
-    dice = _dice()
+    dice = dice_of_this_run()
     world = make_world(meters=[replace(STEADY, volatile=True)])
     world.start()
     world.await_flow(events=10)

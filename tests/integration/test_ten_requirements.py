@@ -16,7 +16,7 @@ from demo import faults
 from demo.faults import Exchange, Fault
 from tests.integration.balance import assert_books_balance
 from tests.integration.wire import Message, send
-from tests.integration.world import World, eventually
+from tests.integration.world import World, eventually, shifted
 
 pytestmark = pytest.mark.e2e
 MakeWorld = Callable[..., World]
@@ -187,6 +187,17 @@ def test_requirement_08_an_old_request_is_refused(world: World) -> None:
         assert (answer.status, answer.document()["code"]) == (401, "clock-skew")
     assert (world.cloud.events(), world.cloud.batches()) == (0, [])
     assert send(world.site.cloud_port, message.signed(world.key())).status == 200
+
+
+@pytest.mark.needs("faketime")
+def test_requirement_08_a_captured_request_six_minutes_later(world: World) -> None:
+    message = captured_batch(world)
+    world.site.stop("cloud")
+    world.site.wrappers["cloud"] = shifted("+6m")
+    world.site.start("cloud")
+    answer = send(world.site.cloud_port, message)
+    assert (answer.status, answer.document()["code"]) == (401, "clock-skew")
+    assert (world.cloud.events(), world.cloud.batches()) == (0, [])
 
 
 def test_requirement_09_no_fault_of_the_network_crashes_or_loses(world: World) -> None:

@@ -53,6 +53,11 @@ def merged(base: Mapping[str, Mapping[str, Any]], changes: Mapping[str, Mapping[
     return {name: {**base.get(name, {}), **changes.get(name, {})} for name in {*base, *changes}}
 
 
+def shifted(shift: str) -> list[str]:
+    """What to start a process under so that its wall clock, and nothing else, differs: "+3h", "-2d"."""
+    return ["faketime", "-m", "--exclude-monotonic", "-f", shift]
+
+
 class World:
     """One site, its relay (to the site's cloud unless `upstream_port` says otherwise), its databases read-only."""
 
