@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from urllib.parse import quote, urlsplit
 
-from flask import Blueprint, Flask, current_app, redirect, render_template, request, session, url_for
-from flask.sessions import SecureCookieSessionInterface
+from flask import Blueprint, Flask, Request, current_app, redirect, render_template, request, session, url_for
+from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 from flask.typing import ResponseReturnValue
 
 from aquasmart_cloud.core.problems import Refusal
@@ -49,6 +49,12 @@ class Door:
 
 class SessionCookie(SecureCookieSessionInterface):
     """Flask's signed cookie, marked Secure whenever the person came by HTTPS, also through a proxy."""
+
+    def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
+        """The session; without our cookie an empty one, and no signer is made: stations' requests have none."""
+        if self.get_cookie_name(app) not in request.cookies:
+            return self.session_class()
+        return super().open_session(app, request)
 
     def get_cookie_secure(self, app: Flask) -> bool:  # noqa: ARG002 - Flask's signature
         # The header can be forged, but only into a stricter cookie for the forger.
