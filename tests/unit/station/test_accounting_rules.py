@@ -615,3 +615,53 @@ def test_data_of_other_rows_is_no_newcomer() -> None:
     here.crash()
     here.poll()
     assert here.account.view.state == "ok"
+
+
+def test_an_identity_that_a_reading_leaves_out_is_remembered() -> None:
+    of = traits(strong=True, nonvolatile=False)
+    here = World(Meter(of, 1_000, identity="A"), of)
+    here.poll()
+    here.meter.identity = None
+    here.meter.flow(5)
+    here.wait(100)
+    (row,) = here.poll()
+    assert row.stream.identity == "A"
+    here.meter.power_cycle()
+    here.wait(100)
+    (row,) = here.poll()
+    assert (row.kind, row.stream.identity) == (Kind.RESET, "A")
+    here.meter.identity = "B"
+    here.wait(100)
+    here.poll()
+    assert here.account.view.state == "frozen"
+
+
+@pytest.mark.parametrize(("counts", "expected"), [(1 << 31, Kind.CATCH_UP), ((1 << 31) + 1, None)])
+def test_after_an_unknown_gap_half_the_register_is_the_bound(counts: int, expected: Kind | None) -> None:
+    here = world(net=1_000)
+    here.meter.flow(counts)
+    here.power_cut(clock="unset")
+    assert [draft.kind for draft in here.poll()] == ([expected] if expected else [])
+
+
+@pytest.mark.parametrize(("counts", "expected"), [(1 << 31, Kind.ROLLOVER), ((1 << 31) + 1, None)])
+def test_after_an_unknown_gap_half_the_register_bounds_a_wrap_too(counts: int, expected: Kind | None) -> None:
+    here = world(net=(1 << 32) - 1_000)
+    here.meter.flow(counts)
+    here.power_cut(clock="unset")
+    assert [draft.kind for draft in here.poll()] == ([expected] if expected else [])
+
+
+def test_the_bound_itself_is_within_it() -> None:
+    here = world(scale=Scale(1_250_000, 1))
+    here.meter.flow(2)
+    here.wait(1_000)
+    assert kinds(here.poll()) == [(Kind.VOLUME, 1_000_002)]
+
+
+@pytest.mark.parametrize(("age_ms", "given"), [(0, True), (5_000, True), (5_001, False)])
+def test_a_heartbeat_stands_on_a_reading_of_the_last_five_seconds(age_ms: int, given: bool) -> None:
+    here = World(Meter(traits(), 7), traits())
+    here.poll()
+    here.wait(age_ms)
+    assert (here.heartbeat() is not None) is given
