@@ -198,10 +198,9 @@ def test_413_makes_batches_smaller_and_no_more(world: World) -> None:
 
 
 @pytest.mark.needs("faketime")
-@pytest.mark.parametrize(("name", "shift"), [("sync", "+3h"), ("sync", "-2d"), ("cloud", "+1h")])
-def test_clocks_that_differ_cost_one_request(world: World, name: str, shift: str) -> None:
-    world.prepare()
-    world.site.wrappers[name] = shifted(shift)
+@pytest.mark.parametrize("shift", ["+3h", "-2d"])
+def test_clocks_that_differ_cost_one_request(world: World, shift: str) -> None:
+    world.site.wrappers["sync"] = shifted(shift)
     _flowing(world)
     world.await_flow(events=10)
     world.settle()

@@ -190,11 +190,11 @@ def test_requirement_08_an_old_request_is_refused(world: World) -> None:
 
 
 @pytest.mark.needs("faketime")
-def test_requirement_08_a_captured_request_six_minutes_later(world: World) -> None:
+def test_requirement_08_a_request_captured_six_minutes_ago(world: World) -> None:
+    # The station signed it by a clock six minutes slow: to the cloud it is as old as that.
+    world.site.wrappers["sync"] = shifted("-6m")
     message = captured_batch(world)
-    world.site.stop("cloud")
-    world.site.wrappers["cloud"] = shifted("+6m")
-    world.site.start("cloud")
+    assert message.header("X-Signature") == message.signature(world.key())
     answer = send(world.site.cloud_port, message)
     assert (answer.status, answer.document()["code"]) == (401, "clock-skew")
     assert (world.cloud.events(), world.cloud.batches()) == (0, [])
