@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import sqlite3
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -62,11 +61,10 @@ def database(fresh_database: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def client(database: Path, monkeypatch: pytest.MonkeyPatch) -> FlaskClient:
-    # The vectors are whole requests, signatures included, so the clock has to stand where theirs does.
-    monkeypatch.setattr(time, "time_ns", lambda: ref.NOW_MS * 1_000_000)
+def client(database: Path) -> FlaskClient:
     config = Config(database_url=f"sqlite:///{database}", master_key=MASTER_KEY, admin_token="contract-" * 4)
-    return create_app(config).test_client()
+    # The vectors are whole requests, signatures included, so the clock has to stand where theirs does.
+    return create_app(config, clock_ms=lambda: ref.NOW_MS).test_client()
 
 
 def _send(client: FlaskClient, given: Case) -> TestResponse:
