@@ -13,6 +13,7 @@ import threading
 import time
 import tty
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 
@@ -82,6 +83,14 @@ def says(*pieces: bytes, gap_s: float = 0.0, after_s: float = 0.0) -> Callable[[
             time.sleep(gap_s)
 
     return step
+
+
+@contextmanager
+def unplugged_soon(end: OtherEnd) -> Iterator[None]:
+    timer = threading.Timer(0.05, end.unplug)
+    timer.start()
+    yield
+    timer.join()
 
 
 def is_silent(_end: OtherEnd) -> None:
@@ -234,8 +243,7 @@ def test_bytes_from_before_the_opening_are_dropped(end: OtherEnd, driver: PulseD
 
 
 def test_unplugged_while_waiting(end: OtherEnd, port: SerialLine, driver: PulseDriver) -> None:
-    threading.Timer(0.05, end.unplug).start()
-    with pytest.raises(LinkDown) as fault:
+    with unplugged_soon(end), pytest.raises(LinkDown) as fault:
         count(port, driver)
     assert not port.is_open
     assert "plugged in" in fault.value.hint
@@ -259,8 +267,7 @@ def test_unplugged_while_staying_quiet(end: OtherEnd, port: SerialLine, driver: 
     end.script = [says(b"noise\n")]
     with pytest.raises(BadFrame):
         count(port, driver)
-    threading.Timer(0.05, end.unplug).start()
-    with pytest.raises(LinkDown):
+    with unplugged_soon(end), pytest.raises(LinkDown):
         count(port, driver)
 
 
