@@ -65,7 +65,7 @@ def test_requirement_01_on_disk_before_sending_and_after_kill_9(world: World) ->
 
 
 def test_requirement_02_several_events_per_request(make_world: MakeWorld) -> None:
-    world = make_world(overrides={"reader": {"poll_hz": 10, "commit_interval_s": 1}, "sync": {"linger_s": 1}})
+    world = make_world(overrides={"reader": {"poll_hz": 10, "commit_interval_s": 0.1}, "sync": {"linger_s": 1}})
     world.start()
     world.await_flow(events=5)
     began, first, events = time.monotonic(), len(world.ingests()), world.log.events()
