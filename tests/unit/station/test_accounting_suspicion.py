@@ -12,7 +12,6 @@ from aquasmart_station.core.accounting import Account
 from aquasmart_station.core.model import Board, Flag, Kind, Resume, Scale, StreamHeader
 from tests.unit.station.meter_world import K450, NOON_MS, Meter, World, audit, booked, ids, kinds, traits, world
 
-
 # 7. anything else
 
 
