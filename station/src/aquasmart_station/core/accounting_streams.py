@@ -21,6 +21,8 @@ class Streams:
         self, board: Board, meter_id: str, traits: MeterTraits, new_id: Callable[[], UUID], clock: str
     ) -> None:
         self.header: StreamHeader | None = None
+        self.status = Flag.NONE
+        """What is so of the board or the meter at present: on every row, beside the reading's own flags."""
         self._board, self._meter_id, self._traits = board, meter_id, traits
         self._new_id, self._clock = new_id, clock
         self._change_token: str | None = None
@@ -51,7 +53,7 @@ class Streams:
             header = self.header = self._open(known, at_ms)
         if self._clock == "unset":
             flags |= Flag.CLOCK_UNSET
-        return Draft(header, kind, at_ms, mono_ms, counts, flags, data, urgent)
+        return Draft(header, kind, at_ms, mono_ms, counts, flags | self.status, data, urgent)
 
     def _open(self, known: Known, at_ms: int) -> StreamHeader:
         token, self._change_token = self._change_token, None
