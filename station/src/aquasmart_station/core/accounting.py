@@ -79,6 +79,12 @@ class Account:
         return self._held.position if self._held else known.booked
 
     @property
+    def stream_ended(self) -> bool:
+        """Whether the last reading ended the stream, though no row of the next one is due yet."""
+        known = self._books.known
+        return known is not None and self._books.streams.outlived(known)
+
+    @property
     def view(self) -> AccountView:
         """The account as it stands after the last reading."""
         books, known, doubt = self._books, self._books.known, self._doubt

@@ -31,6 +31,15 @@ class Streams:
         """The local change that opens the next stream."""
         self._change_token = token
 
+    def outlived(self, known: Known) -> bool:
+        """Whether the next row will stand in another stream than the last one."""
+        header = self.header
+        return header is not None and (header.epoch, header.meter_boot_id, header.identity) != (
+            known.epoch,
+            known.meter_boot_id,
+            known.identity,
+        )
+
     def row(
         self,
         known: Known,
@@ -45,11 +54,7 @@ class Streams:
     ) -> Draft:
         """A row up to `counts`, in a stream that fits `known`; a new stream opens at `known.booked`."""
         header = self.header
-        if header is None or (header.epoch, header.meter_boot_id, header.identity) != (
-            known.epoch,
-            known.meter_boot_id,
-            known.identity,
-        ):
+        if header is None or self.outlived(known):
             header = self.header = self._open(known, at_ms)
         if self._clock == "unset":
             flags |= Flag.CLOCK_UNSET

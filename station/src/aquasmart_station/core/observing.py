@@ -59,11 +59,14 @@ class MeterObserver:
         account = self.account
         account.book_as(Kind.LEAK if self._leaks.booked else Kind.VOLUME, self._status())
         drafts, closing = account.take(reading), self._closing
-        if any(draft.kind not in FLOWING or (closing and draft.stream is not closing.stream) for draft in drafts):
-            self._pours.forget()
+        if any(draft.kind not in FLOWING for draft in drafts):
             self._watch.forget()
             self._leaks.forget()
-            drafts, self._closing = [closing, *drafts] if closing else drafts, None
+            self._pours.forget()
+        elif closing and (account.stream_ended or any(draft.stream is not closing.stream for draft in drafts)):
+            self._pours.close()
+        if closing and not self._pours.flowing:
+            drafts, self._closing = [closing, *drafts], None
         self._time(reading)
         if account.position is not None:
             self.notice(reading, account.position)
@@ -101,8 +104,9 @@ class MeterObserver:
 
     def close(self) -> list[Draft]:
         """The last rows of a run: what a leak held back, and the pour under way."""
+        closing, self._closing = self._closing, None
         if self.account.position is None:
-            return [self._closing] if self._closing else []
+            return [closing] if closing else []
         drafts = self.account.settle()
         self._pour(self._pours.close())
         return drafts + self._placed()
