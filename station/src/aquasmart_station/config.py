@@ -47,6 +47,21 @@ class ReaderConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class DetectConfig:
+    """When the reader speaks of what it notices (core/anomaly.py, watching.py, leaks.py, diagnosis.py)."""
+
+    threshold: float
+    window: int
+    warm_up: int
+    leak_after_s: float
+    slow_leak_after_s: float
+    stuck_after_s: float
+    no_flow_after_s: float
+    diagnostics_interval_s: float
+    supply_low_mv: int
+
+
+@dataclass(frozen=True, slots=True)
 class SyncConfig:
     linger_s: float
     heartbeat_s: float
@@ -70,6 +85,7 @@ class Config:
     runtime_dir: Path
     cloud: CloudConfig
     reader: ReaderConfig
+    detect: DetectConfig
     sync: SyncConfig
     meters: tuple[MeterConfig, ...]
 
@@ -180,6 +196,7 @@ def load_config(path: Path) -> Config:
         runtime_dir=folder / top.text("runtime_dir", default="/run/aquasmart"),
         cloud=_cloud(_Table("cloud", top.raw("cloud") or {}, faults), folder),
         reader=_reader(_Table("reader", top.raw("reader") or {}, faults)),
+        detect=_detect(_Table("detect", top.raw("detect") or {}, faults)),
         sync=_sync(_Table("sync", top.raw("sync") or {}, faults)),
         meters=_meters(top, folder, faults),
     )
@@ -236,6 +253,24 @@ def _reader(table: _Table) -> ReaderConfig:
         poll_hz=table.number("poll_hz", 10, 0.01, 50),
         ring_rows=table.whole("ring_rows", 6_000, 10, 1_000_000),
     )
+    table.done()
+    return config
+
+
+def _detect(table: _Table) -> DetectConfig:
+    config = DetectConfig(
+        threshold=table.number("threshold", 3.0, 1.5, 20),
+        window=table.whole("window", 120, 10, 10_000),
+        warm_up=table.whole("warm_up", 30, 5, 10_000),
+        leak_after_s=table.number("leak_after_s", 1_800, 1, 86_400),
+        slow_leak_after_s=table.number("slow_leak_after_s", 1_800, 6, 604_800),
+        stuck_after_s=table.number("stuck_after_s", 10, 1, 3_600),
+        no_flow_after_s=table.number("no_flow_after_s", 259_200, 0, 31_536_000),
+        diagnostics_interval_s=table.number("diagnostics_interval_s", 3_600, 1, 604_800),
+        supply_low_mv=table.whole("supply_low_mv", 4_750, 1_000, 60_000),
+    )
+    if config.warm_up > config.window:
+        table.fault("warm_up", f"must not be above window ({config.window})")
     table.done()
     return config
 

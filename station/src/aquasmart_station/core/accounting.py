@@ -13,7 +13,7 @@ from typing import Any
 from uuid import UUID
 
 from .accounting_books import Books
-from .accounting_memory import Doubt, Newcomer, known_from, reduced
+from .accounting_memory import Doubt, Held, Newcomer, known_from, reduced
 from .accounting_rules import (
     Case,
     Known,
@@ -26,7 +26,7 @@ from .accounting_rules import (
     raw_counts,
 )
 from .accounting_view import FROZEN, OK, SUSPECT, AccountView
-from .model import PRICE_LIMIT, Board, Draft, Kind, MeterTraits, Reading, Resume
+from .model import PRICE_LIMIT, Board, Draft, Flag, Kind, MeterTraits, Reading, Resume
 
 __all__ = ["Account", "AccountView"]
 
@@ -34,6 +34,9 @@ REVERSE_MAX_UL = 1_000_000
 AGREEING_POLLS = 3
 FRESH_MS = 5_000
 """A heartbeat repeats a position only while the meter has confirmed it so lately."""
+
+LEAK_ROW_MS = 10_000
+"""How long a leak's counts may stand on a totaliser that survives power loss before a row takes them."""
 
 
 class Account:
@@ -64,6 +67,22 @@ class Account:
         self._doubt: Doubt | None = None
         self._debt = self._reported_debt = 0
         self._raw: int | None = None
+        self._plain = Kind.VOLUME
+        self._held: Held | None = None
+
+    @property
+    def position(self) -> int | None:
+        """The highest count that the last reading confirmed, booked or held back; None unless the account is ok."""
+        known = self._books.known
+        if known is None or self._books.state != OK:
+            return None
+        return self._held.position if self._held else known.booked
+
+    @property
+    def stream_ended(self) -> bool:
+        """Whether the last reading ended the stream, though no row of the next one is due yet."""
+        known = self._books.known
+        return known is not None and self._books.streams.outlived(known)
 
     @property
     def view(self) -> AccountView:
@@ -87,7 +106,8 @@ class Account:
         """The rows that `reading` books: often none or one. Readings come in the order in which they were made."""
         now = Moment(self._board.boot_id, reading.mono_ms, reading.wall_ms, self._clock)
         self._raw = raw_counts(reading, self._traits)
-        drafts = self._change_meter(reading, now)
+        drafts = [] if self._goes_on(reading, now) else self.settle()
+        drafts += self._change_meter(reading, now)
         verdict = self._classify(reading, now)
         if not self._priceable(verdict):
             drafts += self._renew_epoch(reading, now)
@@ -106,7 +126,31 @@ class Account:
         known = self._books.known
         if known is None or self._books.state != OK or not 0 <= mono_ms - known.since.mono_ms <= FRESH_MS:
             return None
-        return self._books.heartbeat(known)
+        return self._books.note(known, Kind.HEARTBEAT)
+
+    def note(self, kind: Kind, data: dict[str, Any], *, urgent: bool = True) -> Draft | None:
+        """A row that covers no counts: what was noticed, at the booked position and the time that confirmed it.
+
+        None while the account is not ok: on a frozen port the last row must stay the newcomer's, and at a doubtful
+        count there is nothing to say.
+        """
+        known = self._books.known
+        if known is None or self._books.state != OK:
+            return None
+        return self._books.note(known, kind, data, urgent=urgent)
+
+    def book_as(self, kind: Kind, status: Flag) -> None:
+        """From the next reading on: what plain counts are booked as, VOLUME or LEAK, and flags for every row."""
+        self._plain, self._books.streams.status = kind, status
+
+    def settle(self) -> list[Draft]:
+        """Book what a leak has held back: before the end, and before anything but more of it."""
+        held, known = self._held, self._books.known
+        self._held = None
+        if held is None or known is None:
+            return []
+        known = self._books.confirm(known, held.reading, held.at)
+        return [self._books.row(known, Kind.LEAK, held.position, held.reading, urgent=False)]
 
     def acknowledge_swap(self, *, change_token: str | None = None) -> None:
         """A technician says that the meter was replaced: the next reading opens the new one's epoch.
@@ -148,15 +192,32 @@ class Account:
 
     def _advance(self, known: Known, verdict: Verdict, reading: Reading, now: Moment) -> list[Draft]:
         """Rules 3 and 4: the counts since the last row, as `volume`, `catch_up` or `rollover`."""
-        kind, urgent = Kind.VOLUME, not is_nonvolatile(reading, self._traits)
+        kind, urgent = self._plain, not is_nonvolatile(reading, self._traits)
         if not self._books.accepted:
             kind = Kind.CATCH_UP
         if verdict.case is Case.ROLLOVER:
             kind, urgent = Kind.ROLLOVER, True
+        if kind is Kind.LEAK and not urgent and self._may_wait(known, verdict, now):
+            self._held = Held(verdict.position, reading, now)
+            return []
+        self._held = None
         known = self._books.confirm(known, reading, now)
         if verdict.position == known.booked:
             return []
         return [self._books.row(known, kind, verdict.position, reading, urgent=urgent)]
+
+    def _goes_on(self, reading: Reading, now: Moment) -> bool:
+        """Whether this reading only adds to what a leak has held back."""
+        if self._held is None or self._plain is not Kind.LEAK or self._swap_acknowledged:
+            return False
+        verdict = self._classify(reading, now)
+        return verdict.case is Case.NORMAL and verdict.position >= self._held.position and self._priceable(verdict)
+
+    def _may_wait(self, known: Known, verdict: Verdict, now: Moment) -> bool:
+        """A leak's counts are booked every ten seconds, not ten times a second: it may last for days."""
+        waited_ms = known.since.elapsed_ms(now)
+        moved = verdict.position > known.booked and self._books.state == OK
+        return moved and waited_ms is not None and waited_ms < LEAK_ROW_MS
 
     def _owe(self, known: Known, debt: int, reading: Reading, now: Moment) -> list[Draft]:
         """Rule 5: nothing is booked until forward flow has repaid; reported when it begins and as it doubles."""

@@ -78,12 +78,13 @@ class Books:
         self.known = replace(known, booked=position)
         return draft
 
-    def heartbeat(self, known: Known) -> Draft:
-        """A row that covers nothing and says that the position stood when the meter was last read."""
+    def note(self, known: Known, kind: Kind, data: dict[str, Any] | None = None, *, urgent: bool = False) -> Draft:
+        """A row that covers nothing, at the position and the time at which the meter last confirmed it."""
         since = known.since
         return self.streams.row(
-            known, Kind.HEARTBEAT, known.booked, at_ms=since.at_ms, mono_ms=since.mono_ms, flags=Flag.NONE
-        )
+            known, kind, known.booked,
+            at_ms=since.at_ms, mono_ms=since.mono_ms, flags=Flag.NONE, data=data, urgent=urgent,
+        )  # fmt: skip
 
     def open_epoch(
         self,

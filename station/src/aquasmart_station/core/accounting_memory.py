@@ -1,4 +1,5 @@
-"""What an account remembers besides its rows: what a resumed row says, a newcomer on a frozen port, a doubt.
+"""What an account remembers besides its rows: what a resumed row says, a newcomer on a frozen port, a doubt,
+a leak's counts that no row has taken yet.
 
 Values and how one follows from another; the account decides when.
 """
@@ -54,6 +55,15 @@ class Newcomer:
         if found.get("metric") != "identity":
             return None
         return cls(found["found"], found["first_seen_counts"], found["found_boot_id"], since)
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A leak's counts that a reading confirmed and no row has taken yet. A crash re-derives them from the meter."""
+
+    position: int
+    reading: Reading
+    at: Moment
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,8 @@ class Streams:
         self, board: Board, meter_id: str, traits: MeterTraits, new_id: Callable[[], UUID], clock: str
     ) -> None:
         self.header: StreamHeader | None = None
+        self.status = Flag.NONE
+        """What is so of the board or the meter at present: on every row, beside the reading's own flags."""
         self._board, self._meter_id, self._traits = board, meter_id, traits
         self._new_id, self._clock = new_id, clock
         self._change_token: str | None = None
@@ -28,6 +30,15 @@ class Streams:
     def next_change_token(self, token: str | None) -> None:
         """The local change that opens the next stream."""
         self._change_token = token
+
+    def outlived(self, known: Known) -> bool:
+        """Whether the next row will stand in another stream than the last one."""
+        header = self.header
+        return header is not None and (header.epoch, header.meter_boot_id, header.identity) != (
+            known.epoch,
+            known.meter_boot_id,
+            known.identity,
+        )
 
     def row(
         self,
@@ -43,15 +54,11 @@ class Streams:
     ) -> Draft:
         """A row up to `counts`, in a stream that fits `known`; a new stream opens at `known.booked`."""
         header = self.header
-        if header is None or (header.epoch, header.meter_boot_id, header.identity) != (
-            known.epoch,
-            known.meter_boot_id,
-            known.identity,
-        ):
+        if header is None or self.outlived(known):
             header = self.header = self._open(known, at_ms)
         if self._clock == "unset":
             flags |= Flag.CLOCK_UNSET
-        return Draft(header, kind, at_ms, mono_ms, counts, flags, data, urgent)
+        return Draft(header, kind, at_ms, mono_ms, counts, flags | self.status, data, urgent)
 
     def _open(self, known: Known, at_ms: int) -> StreamHeader:
         token, self._change_token = self._change_token, None

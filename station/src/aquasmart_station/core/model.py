@@ -131,6 +131,8 @@ class Reading:
     identity: str | None = None
     nonvolatile: bool | None = None
     """What the meter says of its totaliser; None: as the driver's traits say."""
+    valve_open: bool | None = None
+    """The tap's valve, where the meter's electronics know it."""
     raw: bytes = field(default=b"", repr=False)
 
     @property

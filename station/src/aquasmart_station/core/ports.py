@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from .diagnosis import BoardFigures
 from .model import Draft, Reading, Resume, Row
 from .outcome import Answer, NoAnswer
 from .showing import MeterState, ServiceState
@@ -79,6 +80,24 @@ class EventLog(Protocol):
     def resume(self, meter_id: str) -> Resume | None: ...
 
     def append(self, drafts: Sequence[Draft]) -> list[Row]: ...
+
+
+class BoardGauges(Protocol):
+    """The board's own sensors."""
+
+    def look(self) -> BoardFigures:
+        """What they show now. Never waits, never raises: a sensor that fails shows None."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class DegradedReasons(Protocol):
+    """Where reasons for which the station is degraded are held."""
+
+    def set(self, reason: str) -> None: ...
+
+    def clear(self, reason: str) -> None: ...
 
 
 class LiveDisplay(Protocol):

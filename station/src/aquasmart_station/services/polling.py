@@ -11,10 +11,10 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ..core.accounting import Account
 from ..core.backoff import Backoff
 from ..core.errors import BadFrame, NoAnswer, StationError
 from ..core.model import Draft, Reading
+from ..core.observing import MeterObserver
 from ..core.ports import Clock, MeterLine
 from ..core.ring import Ring
 
@@ -53,7 +53,7 @@ class MeterPoller:
         *,
         meter_id: str,
         line: MeterLine,
-        account: Account,
+        observer: MeterObserver,
         shelf: Shelf,
         clock: Clock,
         period_s: float,
@@ -62,7 +62,7 @@ class MeterPoller:
     ) -> None:
         self.meter_id = meter_id
         self.figures = PollFigures()
-        self.account = account
+        self.observer, self.account = observer, observer.account
         self.lateness_ms: deque[float] = deque(maxlen=600)
         self._line, self._shelf, self._clock, self._draw = line, shelf, clock, draw
         self._period_ns = int(period_s * 1e9)
@@ -98,6 +98,7 @@ class MeterPoller:
         while not self._stop.is_set():
             if not self.figures.link_up and not self._reopen():
                 tick_ns = self._clock.mono_ns()
+                self._book_silence()
                 continue
             self.lateness_ms.append(max(0, self._clock.mono_ns() - tick_ns) / 1e6)
             self._poll()
@@ -106,6 +107,9 @@ class MeterPoller:
             now_ns = self._clock.mono_ns()
             tick_ns += self._period_ns * max(1, -(-(now_ns - tick_ns) // self._period_ns))
             self._stop.wait((tick_ns - now_ns) / 1e9)
+        with self._shelf.wake:
+            # Also into a full ring: these few rows end what the ring already holds, and nothing follows them.
+            self._hand_over(self.observer.close())
         self._line.close()
 
     def _reopen(self) -> bool:
@@ -132,6 +136,7 @@ class MeterPoller:
             if not isinstance(fault, BadFrame | NoAnswer):
                 self._line.close()
                 figures.link_up = False
+            self._book_silence()
             return
         figures.good += 1
         figures.bad_in_a_row = 0
@@ -144,9 +149,14 @@ class MeterPoller:
                 # Not booked is not lost: the account stays where it is, the next reading carries these counts too.
                 self.figures.unbooked += 1
                 return
-            drafts = self.account.take(reading)
+            drafts = self.observer.take(reading)
             self.figures.reading = reading
             self._hand_over(drafts)
+
+    def _book_silence(self) -> None:
+        with self._shelf.wake:
+            if self._shelf.ring.room:
+                self._hand_over(self.observer.idle(self._clock.mono_ns() // 1_000_000))
 
     def _heartbeat(self) -> None:
         now_ns = self._clock.mono_ns()

@@ -15,6 +15,8 @@ from ..core.errors import LogError
 from ..core.model import Board, Draft, Kind, Row, StreamHeader
 from ..core.ports import Clock, EventLog, LiveDisplay, Watchdog
 from ..core.showing import MeterState, ServiceState, ago, litres
+from ..core.watching import words_for
+from .diagnosing import Diagnoser
 from .polling import MeterPoller, Shelf
 
 SHOW_EVERY_NS = 500_000_000
@@ -35,11 +37,13 @@ class Reader:
         board: Board,
         shelf: Shelf,
         make_pollers: Callable[[EventLog, Shelf], list[MeterPoller]],
+        diagnoser: Diagnoser,
         new_id: Callable[[], UUID],
         commit_interval_s: float,
     ) -> None:
         self._log, self._live, self._watchdog, self._clock = log, live, watchdog, clock
         self._board, self._shelf, self._make_pollers, self._new_id = board, shelf, make_pollers, new_id
+        self._diagnoser = diagnoser
         self._interval_ns = int(commit_interval_s * 1e9)
         self._pollers: list[MeterPoller] = []
         self._run_stream: StreamHeader | None = None
@@ -81,6 +85,7 @@ class Reader:
 
     def cycle(self) -> None:
         """Wait for the next commit's time, commit, show."""
+        self._diagnose()
         with self._shelf.wake:
             self._shelf.wake.wait_for(self._due, timeout=0.1)
             drafts = self._shelf.ring.take() if self._due() else []
@@ -90,6 +95,12 @@ class Reader:
             self._watchdog.pet()
         if not committed:
             self._stop.wait(0.5)
+
+    def _diagnose(self) -> None:
+        # With a full ring it waits: what has changed by then is told then.
+        blocks = self._diagnoser.step(self._pollers) if self._shelf.ring.room else []
+        with self._shelf.wake:
+            self._shelf.ring.put([self._own(block.kind, block.data) for block in blocks])
 
     def _due(self) -> bool:
         ring = self._shelf.ring
@@ -131,6 +142,7 @@ class Reader:
             with self._shelf.wake:
                 drafts = self._shelf.ring.take()
         self._show(force=True, state="stopped")
+        self._diagnoser.close()
         self._log.close()
 
     def _own(self, kind: Kind, data: dict[str, Any] | None) -> Draft:
@@ -159,6 +171,7 @@ class Reader:
             "ring_capacity": self._shelf.ring.capacity,
             "committed_at_ms": self._committed_at_ms,
             "fault": self._fault,
+            "conditions": sorted(self._diagnoser.conditions),
         }
         state = state or ("log-fault" if self._fault else "running")
         self._watchdog.status(text)
@@ -200,7 +213,9 @@ def _meter_state(poller: MeterPoller) -> MeterState:
         raw_counts=view.raw_counts,
         flow_ul_s=figures.reading.flow_ul_s if figures.reading else None,
         at_ms=figures.reading.wall_ms if figures.reading else None,
-        text=figures.fault or (view.reason if view.state not in ("ok", "waiting") else ""),
+        text=figures.fault
+        or (view.reason if view.state not in ("ok", "waiting") else "")
+        or words_for(poller.observer.conditions),
         figures={
             "polls_good": figures.good,
             "polls_bad": figures.bad,

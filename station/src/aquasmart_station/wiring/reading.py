@@ -6,17 +6,22 @@ import random
 from uuid import uuid4
 
 from .. import __version__
+from ..adapters.board_sensors import BoardSensors, find_vcgencmd
 from ..adapters.clock import SystemClock, boot_id, hardware_id
 from ..adapters.live import LiveBoard
 from ..adapters.log_writer import LogWriter
 from ..adapters.meter_line import DrivenLine
 from ..adapters.serial_port import SerialLine
 from ..adapters.watchdog import SystemdWatchdog
-from ..config import Config, MeterConfig
+from ..config import Config, DetectConfig, MeterConfig
 from ..core.accounting import Account
+from ..core.anomaly import Sensitivity
 from ..core.model import Board, Resume
+from ..core.observing import MeterObserver
 from ..core.ports import EventLog, Watchdog
+from ..core.watching import WatchSettings
 from ..meters.driver import make_driver
+from ..services.diagnosing import Diagnoser
 from ..services.polling import MeterPoller, Shelf
 from ..services.reader import Reader
 from .running import Stopper, held, make_folders, shared
@@ -52,14 +57,21 @@ def line_of(meter: MeterConfig) -> DrivenLine:
 
 
 def _reader(config: Config, watchdog: Watchdog) -> Reader:
-    clock, here = SystemClock(), board(config)
+    clock, here, detect = SystemClock(), board(config), config.detect
+    sensitivity = Sensitivity(detect.threshold, detect.window, detect.warm_up)
 
     def pollers(log: EventLog, shelf: Shelf) -> list[MeterPoller]:
         return [
             MeterPoller(
                 meter_id=meter.id,
                 line=line_of(meter),
-                account=_account(meter, log.resume(meter.id), here, clock),
+                observer=MeterObserver(
+                    _account(meter, log.resume(meter.id), here, clock),
+                    make_driver(meter.settings).traits,
+                    settings=_watch_settings(detect),
+                    sensitivity=sensitivity,
+                    period_ms=int(1000 / config.reader.poll_hz),
+                ),
                 shelf=shelf,
                 clock=clock,
                 period_s=1 / config.reader.poll_hz,
@@ -77,8 +89,25 @@ def _reader(config: Config, watchdog: Watchdog) -> Reader:
         board=here,
         shelf=Shelf(config.reader.ring_rows),
         make_pollers=pollers,
+        diagnoser=Diagnoser(
+            board=BoardSensors(clock, config.state_dir, vcgencmd=find_vcgencmd()),
+            clock=clock,
+            sensitivity=sensitivity,
+            reasons=None,
+            interval_s=detect.diagnostics_interval_s,
+            supply_low_mv=detect.supply_low_mv,
+        ),
         new_id=uuid4,
         commit_interval_s=config.reader.commit_interval_s,
+    )
+
+
+def _watch_settings(detect: DetectConfig) -> WatchSettings:
+    return WatchSettings(
+        leak_after_ms=int(detect.leak_after_s * 1000),
+        slow_leak_after_ms=int(detect.slow_leak_after_s * 1000),
+        stuck_after_ms=int(detect.stuck_after_s * 1000),
+        no_flow_after_ms=int(detect.no_flow_after_s * 1000),
     )
 
 
