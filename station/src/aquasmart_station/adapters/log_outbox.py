@@ -34,6 +34,7 @@ SELECT position, seq, seqs, kind, flags, at_ms, mono_ms, counts, data, crc32 FRO
 WHERE position > ? AND position <= ? AND stream = ? ORDER BY position DESC
 """
 _NEXT_OF_METER = "SELECT header FROM stream WHERE stream > ? AND meter_id IS ? ORDER BY stream LIMIT 1"
+_MARK = "SELECT acked_seq, acked_counts, position_hint FROM delivery WHERE stream = ?"
 _MOVE_MARK = """
 INSERT INTO delivery VALUES (?, ?, ?, ?, ?, ?)
 ON CONFLICT (stream) DO UPDATE SET acked_seq = excluded.acked_seq, acked_counts = excluded.acked_counts,
@@ -77,6 +78,7 @@ class Outbox:
         self._path = path
         self._connection: sqlite3.Connection | None = None
         self._fencing = 0
+        self._everything = False
         self._data_version = -1
         self._known = 0
         self._looked_through = 0
@@ -97,9 +99,17 @@ class Outbox:
         self._data_version, self._known, self._looked_through, self.lanes = -1, 0, 0, {}
         return int(number)
 
-    def open_read_only(self) -> None:
-        """Look, and never move a mark: for exports, beside whatever sync does. Raises LogError."""
-        self._connection, self._fencing = open_log_read_only(self._path), -1
+    def open_read_only(self, *, everything: bool = False) -> None:
+        """Look, and never move a mark in the log: for exports, beside whatever sync does. Raises LogError.
+
+        `everything`: what is acknowledged counts as undelivered too, as far as it is still there.
+        """
+        self._connection, self._fencing, self._everything = open_log_read_only(self._path), -1, everything
+
+    def assume(self, mark: Mark) -> None:
+        """Go on as if the mark were there, in memory only."""
+        lane = self.lanes[mark.stream_no]
+        lane.acked_seq, lane.acked_counts, lane.hint = mark.acked_seq, mark.acked_counts, mark.position_hint
 
     def close(self) -> None:
         if self._connection is not None:
@@ -184,8 +194,7 @@ class Outbox:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise LogError(f"the mark cannot be recorded: {fault}") from fault
-        lane = self.lanes[mark.stream_no]
-        lane.acked_seq, lane.acked_counts, lane.hint = mark.acked_seq, mark.acked_counts, mark.position_hint
+        self.assume(mark)
 
     def oldest_pending_at_ms(self) -> int | None:
         """Wall time of the oldest undelivered row, None where there is none."""
@@ -233,8 +242,8 @@ class Outbox:
             damaged += 1
         return max(lane.last_seq, lane.acked_seq) + damaged
 
-    @staticmethod
     def _lane(
+        self,
         connection: sqlite3.Connection,
         number: int,
         header_text: str,
@@ -243,10 +252,11 @@ class Outbox:
         tail_position: int | None,
     ) -> Lane | None:
         """The lane of a stream, None where it is closed and delivered: those are forgotten, not kept in memory."""
-        mark = connection.execute(
-            "SELECT acked_seq, acked_counts, position_hint FROM delivery WHERE stream = ?", (number,)
-        ).fetchone()
         header = header_from_document(json.loads(header_text))
+        if self._everything:
+            mark = _before_what_is_left(connection, number, first)
+        else:
+            mark = connection.execute(_MARK, (number,)).fetchone()
         if mark is None:
             end = _closed_at(tail, tail_position, 0, first - 1)
             return Lane(number, header, first, end, acked_counts=header.opening_counts, hint=first - 1)
@@ -300,6 +310,18 @@ class Outbox:
             None,
         )
         return Batch(lane.number, lane.header, lane.acked_counts, [gap])
+
+
+def _before_what_is_left(connection: sqlite3.Connection, number: int, first: int) -> tuple[int, int, int] | None:
+    """Where everything that is left of a stream begins: None where it is whole, else at its first row.
+
+    What counts came before that row only the rows before it knew, so it is where the rest begins, not part of it.
+    """
+    row = connection.execute(
+        "SELECT seq, seqs, counts, position FROM event WHERE position >= ? AND stream = ? ORDER BY position LIMIT 1",
+        (first, number),
+    ).fetchone()
+    return None if row is None or row[0] == row[1] else (row[0], row[2], row[3])
 
 
 def _closed_at(tail: int | None, tail_position: int | None, seq: int, position: int) -> int:

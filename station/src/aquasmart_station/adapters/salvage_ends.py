@@ -53,7 +53,7 @@ def settle_ends(
     _drop_what_was_merged(connection)
     extents = {values[0]: values[1:] for values in connection.execute(_EXTENT).fetchall()}
     kept = {n: m for n, m in marks.items() if n in headers and _believable(connection, headers[n], m, extents.get(n))}
-    figures.marks, figures.marks_distrusted = len(kept), len(marks) - len(kept)
+    figures.marks, figures.marks_distrusted = len(kept), len(marks.keys() & headers.keys()) - len(kept)
     connection.executemany(_INSERT_DELIVERY, kept.values())
     numbers = _without_empty_ends(connection, headers, kept, extents)
     following: dict[str | None, StreamHeader] = {}

@@ -80,7 +80,7 @@ class Sync:
         draw: Callable[[], float],
         reader_gave_up: Callable[[], bool] = lambda: False,
     ) -> None:
-        self._reader_gave_up, self._asked_reader_s = reader_gave_up, 0.0
+        self._reader_gave_up, self._asked_reader_s = reader_gave_up, clock.mono_ns() / 1e9
         self._outbox, self._courier, self._heartbeat, self._identity = outbox, courier, heartbeat, identity
         self._settings, self._clock, self._cloud_clock, self._draw = settings, clock, cloud_clock, draw
         self._watchdog = watchdog
