@@ -218,6 +218,35 @@ def totals(wiring: _Wiring, *, as_json: bool) -> None:
     click.echo(f"total  {_litres(found['volume_ul'])}")
 
 
+@main.command("import")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False, exists=True))
+@click.option(
+    "--allow-revoked", is_flag=True, help="Take it although its key was revoked: you know where it comes from."
+)
+@click.option("--allow-retired", is_flag=True, help="Take it although its station was retired.")
+@_json
+@_wired
+def import_file(wiring: _Wiring, file: Path, *, allow_revoked: bool, allow_retired: bool, as_json: bool) -> None:
+    """Take in FILE, written by `aquasmart log export`. Exactly once, before, after or beside the station's own sync.
+
+    Exit status 1 if the file is refused, or if the cloud lacks events before those of a stream.
+    """
+    from .services.importing import Permissions, import_bundle
+
+    allowed = Permissions(revoked=allow_revoked, retired=allow_retired)
+    imported = import_bundle(file, wiring.database, wiring.stations, _now_ms, allowed)
+    document = imported.document()
+    if as_json:
+        _print_json(document)
+    else:
+        for each in document["streams"]:
+            said = f"{each['inserted']} new events, {each['duplicates']} known already"
+            click.echo(f"stream {each['stream']}  {each['refused'] or said}")
+        click.echo(f"{imported.station_id}: {document['inserted']} new events, {document['duplicates']} known already")
+    if any(each["refused"] for each in document["streams"]):
+        raise click.ClickException("some streams were not taken; export with --all, which begins where the log begins")
+
+
 @main.command("sign-in-link")
 @click.option("--base-url", default=None, help="Where people reach the cloud; http://BIND by default.")
 @_json

@@ -28,6 +28,7 @@ DISPUTED = "disputed"
 BASELINE = "baseline"
 RESET = "reset"
 HEARTBEAT = "heartbeat"
+DIAGNOSTIC = "diagnostic"
 STAND_INS = frozenset({CATCH_UP, GAP})
 """Kinds that book counts without knowing when they flowed: a live row may take them over."""
 STANDS_FOR_SEVERAL = frozenset({MERGED, GAP})

@@ -23,6 +23,7 @@ UNKNOWN_BEFORE = "unknown-before"
 DISPUTED = "disputed"
 UNMEASURED = "unmeasured"
 CLONE_SUSPECTED = "clone-suspected"
+ABANDONED = "abandoned"
 
 _INSERT = (
     "INSERT INTO ledger_entry (station_id, entry_id, meter_id, epoch, kind, subject, from_counts, to_counts,"

@@ -13,7 +13,7 @@ import msgspec
 from aquasmart_cloud.core.comparing import compare
 from aquasmart_cloud.core.decoding import decode_batch, inflate
 from aquasmart_cloud.core.epochs import BoardSpan, interleaved
-from aquasmart_cloud.core.model import LIMIT, RESET, Batch
+from aquasmart_cloud.core.model import DIAGNOSTIC, LIMIT, RESET, Batch
 
 from . import entries as names
 from .entries import Entries, Place
@@ -100,6 +100,21 @@ def find_unmeasured(state: StreamState, batch: Batch, entries: Entries) -> None:
         subject = f"{batch.stream}:{batch.first_seq + entry.row}"
         extent = (state.account.extent_from, state.account.extent_from)
         entries.once(names.UNMEASURED, subject, state.account.place, extent, bound_ul or 0, detail)
+
+
+def find_abandoned(state: StreamState, batch: Batch, entries: Entries) -> None:
+    """Name what a station was told to forget undelivered (`aquasmart reset --factory --abandon`), as it states it."""
+    if state.account is not None:
+        return
+    for entry in batch.entries:
+        if entry.kind != DIAGNOSTIC or entry.data is None:
+            continue
+        said = msgspec.json.decode(entry.data, type=dict[str, Any]).get("abandoned")
+        if not isinstance(said, dict) or (volume_ul := _whole(said.get("volume_ul"))) is None:
+            continue
+        detail = {"stream": batch.stream, "events": _whole(said.get("events")), "meters": said.get("meters")}
+        subject = f"{batch.stream}:{batch.first_seq + entry.row}"
+        entries.once(names.ABANDONED, subject, Place(None, None), (0, 0), volume_ul, detail)
 
 
 def _whole(value: object) -> int | None:

@@ -22,7 +22,7 @@ from . import entries as names
 from .booking import Booking
 from .database import Database
 from .entries import Entries
-from .findings import find_clones, find_repeated_differences, find_unmeasured
+from .findings import find_abandoned, find_clones, find_repeated_differences, find_unmeasured
 from .marks import StreamState, find_stream, open_stream
 from .schema import GRAIN_WIDTHS_MS
 
@@ -47,12 +47,12 @@ _ROLLUP = (
     " events = events + excluded.events"
 )
 _STATION = (
-    "UPDATE station SET last_seen_at = ?, events = events + ?, volume_ul = volume_ul + ?,"
+    "UPDATE station SET last_seen_at = COALESCE(?, last_seen_at), events = events + ?, volume_ul = volume_ul + ?,"
     " disputed_ul = disputed_ul + ? WHERE station_id = ?"
 )
 _LOG = (
     "INSERT INTO processing_log (station_id, log_id, at, request_id, trace_id, action, detail)"
-    " SELECT ?1, COALESCE(MAX(log_id), 0) + 1, ?2, ?3, ?4, 'ingest', ?5 FROM processing_log WHERE station_id = ?1"
+    " SELECT ?1, COALESCE(MAX(log_id), 0) + 1, ?2, ?3, ?4, ?6, ?5 FROM processing_log WHERE station_id = ?1"
 )
 
 
@@ -81,14 +81,23 @@ class Receipt(NamedTuple):
     cumulative_ul: int
 
 
-def record(database: Database, signed: SignedBody, batch: Batch, received_at: int, request_id: str) -> Receipt:
+def record(
+    database: Database,
+    signed: SignedBody,
+    batch: Batch,
+    received_at: int,
+    request_id: str,
+    *,
+    by_hand: bool = False,
+) -> Receipt:
     """Take a verified batch, exactly once whatever is repeated.
 
+    `by_hand`: it came as a file (services.importing), which is no sign of life of the station.
     Errors: Refusal `stream-unknown`, `sequence-gap`, `invalid`, nothing stored; DatabaseError, nothing stored.
     """
     timeline = Timeline(batch, received_at)
     return database.write(
-        lambda connection: _Recording(connection, signed, batch, timeline, received_at).run(request_id)
+        lambda connection: _Recording(connection, signed, batch, timeline, received_at).run(request_id, by_hand=by_hand)
     )
 
 
@@ -110,7 +119,7 @@ class _Recording:
         self._received_at = received_at
         self._entries = Entries(connection, signed.station_id, received_at)
 
-    def run(self, request_id: str) -> Receipt:
+    def run(self, request_id: str, *, by_hand: bool) -> Receipt:
         """Do all of it, in the locks' one order: stream, epoch, ledger, rollups, body, station, log."""
         batch, signed = self._batch, self._signed
         state = self._stream()
@@ -124,13 +133,22 @@ class _Recording:
         if inserted:
             self._store(state, accepted, rollups)
             state.mark_seq, state.mark_counts = batch.through_seq, batch.counts_through
-        totals = (self._received_at, inserted, rollups.volume_ul, rollups.disputed_ul, signed.station_id)
+        totals = (
+            None if by_hand else self._received_at,
+            inserted,
+            rollups.volume_ul,
+            rollups.disputed_ul,
+            signed.station_id,
+        )
         self._connection.execute(_STATION, totals)
         detail = (
             f'{{"stream":"{batch.stream}","through":{batch.through_seq},"inserted":{inserted},'
             f'"duplicates":{duplicates},"volume_ul":{rollups.volume_ul}}}'
         )
-        self._connection.execute(_LOG, (signed.station_id, self._received_at, request_id, batch.trace_id, detail))
+        action = "import" if by_hand else "ingest"
+        self._connection.execute(
+            _LOG, (signed.station_id, self._received_at, request_id, batch.trace_id, detail, action)
+        )
         scale = state.account.scale if state.account else Scale(1, 1)
         cumulative_ul = scale.volume_ul(state.opening_counts, max(state.mark_counts, state.opening_counts))
         return Receipt(batch.stream, state.mark_seq, inserted, duplicates, state.mark_counts, cumulative_ul)
@@ -234,6 +252,7 @@ class _Recording:
             rows.append((station_id, batch.stream, seq, meter_id, at, entry.kind, flags, entry.data))
         self._connection.executemany(_NOTABLE, rows)
         find_unmeasured(state, batch, self._entries)
+        find_abandoned(state, batch, self._entries)
 
 
 def _refuse_gap(batch: Batch, mark_seq: int, mark_counts: int) -> None:

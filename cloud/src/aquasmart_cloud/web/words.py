@@ -69,6 +69,11 @@ DIFFERENCES = {
         "reading and the restart is unknown; the amount shown is the most that it can have been.",
         "Nothing for a single power cut. If it comes again, check the meter's supply.",
     ),
+    "abandoned": Words(
+        "Given up by a factory reset",
+        "Somebody reset the station although this much had not been delivered. It is not in the total.",
+        "Ask who reset it. If its card or an export of its log still exists, import it: what arrives is booked.",
+    ),
     "scale-refused": Words(
         "Calibration refused",
         "A local calibration was used for a while and then refused; this is what it changed.",

@@ -14,7 +14,7 @@ from importlib import resources
 from pathlib import Path
 from uuid import UUID
 
-from ..core.errors import LogError
+from ..core.errors import LogBusy, LogDamaged, LogError
 from ..core.model import Row, StreamHeader
 
 SCHEMA_VERSION = 1
@@ -28,6 +28,20 @@ SELECT position, seq, seqs, kind, flags, at_ms, mono_ms, counts, data, crc32 FRO
 WHERE stream = ? AND position >= ? ORDER BY position DESC
 """
 _PACKED = struct.Struct("<16sqqqqqqq")
+_DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+_BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
+
+
+def log_fault(fault: sqlite3.Error, text: str, *, hint: str = "") -> LogError:
+    """What a fault of SQLite means: LogDamaged for CORRUPT and NOTADB only, LogBusy, LogError for all else.
+
+    FULL, IOERR, CANTOPEN, READONLY and the like say nothing about what the file holds: they must never lead to a
+    quarantine.
+    """
+    code = getattr(fault, "sqlite_errorcode", 0) & 0xFF
+    if code in _DAMAGED:
+        return LogDamaged(text, hint="Stop the services and run `aquasmart check`.")
+    return LogBusy(text, hint=hint) if code in _BUSY else LogError(text, hint=hint)
 
 
 def row_crc32(stream_id: UUID, row: Row) -> int:
@@ -56,7 +70,7 @@ def open_log(path: Path, *, create: bool = False) -> sqlite3.Connection:
             connection.close()
             raise
     except sqlite3.Error as fault:
-        raise LogError(f"the log {path} cannot be opened: {fault}", hint="Run `aquasmart status`.") from fault
+        raise log_fault(fault, f"the log {path} cannot be opened: {fault}", hint="Run `aquasmart status`.") from fault
     return connection
 
 
@@ -65,13 +79,15 @@ def open_log_read_only(path: Path) -> sqlite3.Connection:
     try:
         if not path.exists():
             raise LogError(f"there is no log at {path}", hint="It is created when the reader first starts.")
-        # Where nobody has the log open there is no -shm to map, and a read-only connection may not make one.
-        mode = "mode=ro" if path.with_name(path.name + "-shm").exists() else "immutable=1"
+        # Where everybody has closed the log there is no -shm to map, and a read-only connection may not make one. A
+        # -wal alone (a copied card) holds committed rows, which `immutable` would not see.
+        open_or_cut = any(path.with_name(path.name + end).exists() for end in ("-shm", "-wal"))
+        mode = "mode=ro" if open_or_cut else "immutable=1"
         connection = sqlite3.connect(f"file:{path}?{mode}", uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None)
         connection.execute("PRAGMA query_only = ON")
         connection.execute("SELECT number FROM fence").fetchone()
     except sqlite3.Error as fault:
-        raise LogError(f"the log {path} cannot be read: {fault}") from fault
+        raise log_fault(fault, f"the log {path} cannot be read: {fault}") from fault
     return connection
 
 

@@ -17,16 +17,24 @@ from typing import Any
 from ..core.encoding import Batch, header_from_document, with_gaps
 from ..core.errors import Fenced, LogError
 from ..core.model import Kind, Row, StreamHeader
-from .log_file import open_log, row_crc32_of
+from .log_file import log_fault, open_log, open_log_read_only, row_crc32_of
 
 _ROWS = """
 SELECT position, seq, seqs, kind, flags, at_ms, mono_ms, counts, data, crc32 FROM event
 WHERE position > ? AND stream = ? ORDER BY position LIMIT ?
 """
-_STREAMS = "SELECT stream, header, first_position, tail_seq FROM stream WHERE stream > ? ORDER BY stream"
-_NEW_TAILS = """
-SELECT stream, seq, max(position) FROM event WHERE position > ? GROUP BY stream
+_STREAMS = """
+SELECT stream, header, first_position, tail_seq, tail_position FROM stream WHERE stream > ? ORDER BY stream
 """
+_NEW_TAILS = """
+SELECT stream, max(position) FROM event WHERE position > ? GROUP BY stream
+"""
+_BACKWARDS = """
+SELECT position, seq, seqs, kind, flags, at_ms, mono_ms, counts, data, crc32 FROM event
+WHERE position > ? AND position <= ? AND stream = ? ORDER BY position DESC
+"""
+_NEXT_OF_METER = "SELECT header FROM stream WHERE stream > ? AND meter_id IS ? ORDER BY stream LIMIT 1"
+_MARK = "SELECT acked_seq, acked_counts, position_hint FROM delivery WHERE stream = ?"
 _MOVE_MARK = """
 INSERT INTO delivery VALUES (?, ?, ?, ?, ?, ?)
 ON CONFLICT (stream) DO UPDATE SET acked_seq = excluded.acked_seq, acked_counts = excluded.acked_counts,
@@ -70,6 +78,7 @@ class Outbox:
         self._path = path
         self._connection: sqlite3.Connection | None = None
         self._fencing = 0
+        self._everything = False
         self._data_version = -1
         self._known = 0
         self._looked_through = 0
@@ -89,6 +98,18 @@ class Outbox:
         self._connection, self._fencing = connection, number
         self._data_version, self._known, self._looked_through, self.lanes = -1, 0, 0, {}
         return int(number)
+
+    def open_read_only(self, *, everything: bool = False) -> None:
+        """Look, and never move a mark in the log: for exports, beside whatever sync does. Raises LogError.
+
+        `everything`: what is acknowledged counts as undelivered too, as far as it is still there.
+        """
+        self._connection, self._fencing, self._everything = open_log_read_only(self._path), -1, everything
+
+    def assume(self, mark: Mark) -> None:
+        """Go on as if the mark were there, in memory only."""
+        lane = self.lanes[mark.stream_no]
+        lane.acked_seq, lane.acked_counts, lane.hint = mark.acked_seq, mark.acked_counts, mark.position_hint
 
     def close(self) -> None:
         if self._connection is not None:
@@ -111,7 +132,7 @@ class Outbox:
         try:
             self._look()
         except sqlite3.Error as fault:
-            raise LogError(f"the log cannot be read: {fault}") from fault
+            raise log_fault(fault, f"the log cannot be read: {fault}") from fault
 
     def next_lane(self, blocked: frozenset[int] = frozenset()) -> Lane | None:
         """The stream whose oldest undelivered row is the oldest of all; FIFO within each, a blocked one skipped."""
@@ -127,9 +148,9 @@ class Outbox:
         counts of the row that follows.
         """
         mark = after or Mark(lane.number, lane.acked_seq, lane.acked_counts, lane.hint)
-        rows, damaged = self._sound_rows(lane, most_rows, mark)
+        rows = self._sound_rows(lane, most_rows, mark)
         if not rows:
-            return None if after else self._damaged_tail(lane, damaged)
+            return None if after else self._lost_tail(lane)
         complete = with_gaps(rows, mark.acked_seq)
         return Batch(lane.number, lane.header, mark.acked_counts, complete)
 
@@ -173,8 +194,7 @@ class Outbox:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise LogError(f"the mark cannot be recorded: {fault}") from fault
-        lane = self.lanes[mark.stream_no]
-        lane.acked_seq, lane.acked_counts, lane.hint = mark.acked_seq, mark.acked_counts, mark.position_hint
+        self.assume(mark)
 
     def oldest_pending_at_ms(self) -> int | None:
         """Wall time of the oldest undelivered row, None where there is none."""
@@ -203,65 +223,115 @@ class Outbox:
         if self._looked_through == 0:
             # What is delivered needs no look.
             self._looked_through = min((lane.hint for lane in self.lanes.values()), default=self._last_position())
-        for number, seq, position in connection.execute(_NEW_TAILS, (self._looked_through,)).fetchall():
+        after = self._looked_through
+        for number, position in connection.execute(_NEW_TAILS, (after,)).fetchall():
             self._looked_through = max(self._looked_through, position)
             lane = self.lanes.get(number)
             if lane is not None:
-                lane.last_seq, lane.last_position = max(lane.last_seq, seq), max(lane.last_position, position)
+                lane.last_seq = max(lane.last_seq, self._end_of(lane, after, position))
+                lane.last_position = max(lane.last_position, position)
 
-    @staticmethod
+    def _end_of(self, lane: Lane, after: int, through: int) -> int:
+        """The seq of a stream's last new row. What a damaged row says of its own seq is not believed: a wrong one would
+        leave rows pending that never come. Seqs are gapless, so each damaged row behind a sound one is one more.
+        """
+        damaged = 0
+        for values in self._open().execute(_BACKWARDS, (after, through, lane.number)):
+            if sound := _sound([values], lane.header.id.bytes):
+                return sound[0].seq + damaged
+            damaged += 1
+        return max(lane.last_seq, lane.acked_seq) + damaged
+
     def _lane(
-        connection: sqlite3.Connection, number: int, header_text: str, first: int, tail: int | None
+        self,
+        connection: sqlite3.Connection,
+        number: int,
+        header_text: str,
+        first: int,
+        tail: int | None,
+        tail_position: int | None,
     ) -> Lane | None:
         """The lane of a stream, None where it is closed and delivered: those are forgotten, not kept in memory."""
-        mark = connection.execute(
-            "SELECT acked_seq, acked_counts, position_hint FROM delivery WHERE stream = ?", (number,)
-        ).fetchone()
         header = header_from_document(json.loads(header_text))
+        if self._everything:
+            mark = _before_what_is_left(connection, number, first)
+        else:
+            mark = connection.execute(_MARK, (number,)).fetchone()
         if mark is None:
-            return Lane(number, header, first, acked_counts=header.opening_counts, hint=first - 1)
+            end = _closed_at(tail, tail_position, 0, first - 1)
+            return Lane(number, header, first, end, acked_counts=header.opening_counts, hint=first - 1)
         acked_seq, acked_counts, hint = mark
         if header.meter_id is not None and tail is not None and acked_seq >= tail:
             return None
         here = connection.execute("SELECT stream, seq FROM event WHERE position = ?", (hint,)).fetchone()
         if here != (number, acked_seq):
             hint = first - 1
-        return Lane(number, header, first, acked_seq, 0, acked_seq, acked_counts, hint)
+        end = max(acked_seq, _closed_at(tail, tail_position, acked_seq, hint))
+        return Lane(number, header, first, end, 0, acked_seq, acked_counts, hint)
 
     def _last_position(self) -> int:
         return int(self._open().execute("SELECT coalesce(max(position), 0) FROM event").fetchone()[0])
 
-    def _sound_rows(self, lane: Lane, most_rows: int, mark: Mark) -> tuple[list[Row], int]:
+    def _sound_rows(self, lane: Lane, most_rows: int, mark: Mark) -> list[Row]:
         rows: list[Row] = []
-        damaged, position = 0, mark.position_hint
+        position = mark.position_hint
         while not rows:
             try:
                 found = self._open().execute(_ROWS, (position, lane.number, most_rows)).fetchall()
             except sqlite3.Error as fault:
-                raise LogError(f"the log cannot be read: {fault}") from fault
+                raise log_fault(fault, f"the log cannot be read: {fault}") from fault
             if not found:
                 break
             position = found[-1][0]
-            sound = _sound(found, lane.header.id.bytes)
-            damaged += len(found) - len(sound)
-            rows = [row for row in sound if row.seq > mark.acked_seq]
-        return rows, damaged
+            rows = [row for row in _sound(found, lane.header.id.bytes) if row.seq > mark.acked_seq]
+        return rows
 
-    def _damaged_tail(self, lane: Lane, damaged: int) -> Batch | None:
-        """Only damaged rows are left: in a closed stream they become a gap that covers 0.
+    def _lost_tail(self, lane: Lane) -> Batch | None:
+        """Only damaged rows are left, or none: in a closed stream one gap. In an open one the next row will say.
 
-        The next catch-up of the meter has already taken their volume. In an open stream the next row will say.
+        The gap runs to where the meter's next stream opened, if that is in the same epoch: to the row that follows,
+        as any gap. Where the next run resumed from a sound row, that is 0 further (docs/protocol.md §3).
         """
-        superseded = "SELECT 1 FROM stream WHERE stream > ? AND meter_id IS ? LIMIT 1"
-        connection = self._open()
-        closed = connection.execute(superseded, (lane.number, lane.header.meter_id)).fetchone()
-        if not damaged or not closed or not lane.pending:
+        following = self._open().execute(_NEXT_OF_METER, (lane.number, lane.header.meter_id)).fetchone()
+        if following is None or not lane.pending:
             return None
+        next_header = header_from_document(json.loads(following[0]))
+        same_epoch = next_header.epoch == lane.header.epoch
+        counts = max(lane.acked_counts, next_header.opening_counts if same_epoch else 0)
         gap = Row(
-            lane.last_position, lane.last_seq, lane.pending, Kind.GAP.value, 0, lane.header.opened_at_ms, 0,
-            lane.acked_counts, None,
-        )  # fmt: skip
+            lane.last_position,
+            lane.last_seq,
+            lane.pending,
+            Kind.GAP.value,
+            0,
+            lane.header.opened_at_ms,
+            0,
+            counts,
+            None,
+        )
         return Batch(lane.number, lane.header, lane.acked_counts, [gap])
+
+
+def _before_what_is_left(connection: sqlite3.Connection, number: int, first: int) -> tuple[int, int, int] | None:
+    """Where everything that is left of a stream begins: None where it is whole, else at its first row.
+
+    What counts came before that row only the rows before it knew, so it is where the rest begins, not part of it.
+    """
+    row = connection.execute(
+        "SELECT seq, seqs, counts, position FROM event WHERE position >= ? AND stream = ? ORDER BY position LIMIT 1",
+        (first, number),
+    ).fetchone()
+    return None if row is None or row[0] == row[1] else (row[0], row[2], row[3])
+
+
+def _closed_at(tail: int | None, tail_position: int | None, seq: int, position: int) -> int:
+    """Where a stream ends by its header's row; 0 where that says nothing that can be believed.
+
+    Each seq has a position of its own: a tail further behind `seq` than positions allow is a damaged figure.
+    """
+    if tail is None or tail_position is None or tail - seq > tail_position - position:
+        return 0
+    return tail
 
 
 def _sound(found: list[tuple[Any, ...]], stream_id: bytes) -> list[Row]:

@@ -13,9 +13,8 @@ from pathlib import Path
 from uuid import UUID
 
 from ..core.encoding import compact, header_document, header_from_document
-from ..core.errors import LogError
 from ..core.model import Draft, Resume, Row, StreamHeader
-from .log_file import last_sound_row, open_log, row_crc32
+from .log_file import last_sound_row, log_fault, open_log, row_crc32
 
 _INSERT_EVENT = "INSERT INTO event VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _INSERT_STREAM = "INSERT INTO stream VALUES (?, ?, ?, ?, ?, NULL, NULL, NULL)"
@@ -63,7 +62,7 @@ class LogWriter:
             self._close_former_streams(connection)
         except sqlite3.Error as fault:
             self.close()
-            raise LogError(f"the log {self._path} cannot be read: {fault}") from fault
+            raise log_fault(fault, f"the log {self._path} cannot be read: {fault}") from fault
 
     def close(self) -> None:
         if self._connection is not None:
@@ -104,7 +103,7 @@ class LogWriter:
         except sqlite3.Error as fault:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
-            raise LogError(f"the log cannot be written: {fault}") from fault
+            raise log_fault(fault, f"the log cannot be written: {fault}") from fault
         return rows
 
     def _connected(self) -> sqlite3.Connection:

@@ -1,7 +1,8 @@
 """`aquasmart`: the technician's command and the services' entry points.
 
 Commands import what they need when they run: `aquasmart reader` must not carry what `aquasmart sync` needs.
-Exit status: 0 done, 1 an error that was named, 2 wrong usage, 78 a configuration that cannot be used (sysexits.h).
+Exit status: 0 done, 1 an error that was named, 2 wrong usage, 75 busy, 78 a configuration that cannot be used
+(sysexits.h); `check` has more of its own.
 """
 
 from __future__ import annotations
@@ -20,6 +21,9 @@ _COMMANDS = {
     "reader": ("aquasmart_station.cli.services", "reader"),
     "sync": ("aquasmart_station.cli.services", "sync"),
     "status": ("aquasmart_station.cli.status", "status"),
+    "check": ("aquasmart_station.cli.check", "check"),
+    "log": ("aquasmart_station.cli.log", "log"),
+    "reset": ("aquasmart_station.cli.reset", "reset"),
     "tail": ("aquasmart_station.cli.tail", "tail"),
     "meter": ("aquasmart_station.cli.meter", "meter"),
     "simulate": ("aquasmart_station.cli.simulate", "simulate"),

@@ -46,6 +46,14 @@ class RowDamaged(LogError):
     """A row of the log whose CRC does not match its contents."""
 
 
+class LogDamaged(LogError):
+    """The log's file is malformed (SQLite's CORRUPT or NOTADB): only `aquasmart check` can help."""
+
+
+class LogBusy(LogError):
+    """The log is in use by somebody who does not let go of it. Nothing is wrong with it."""
+
+
 class Fenced(LogError):
     """Another sync process has taken over; this one may not write any more."""
 

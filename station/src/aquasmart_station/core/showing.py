@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+LOG_DAMAGED = "log-damaged"
+"""The reader's last word where the log is malformed. Sync sees it and ends too: the check needs both to let go."""
+
 
 @dataclass(frozen=True, slots=True)
 class ServiceState:

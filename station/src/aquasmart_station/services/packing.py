@@ -32,15 +32,20 @@ class Packer:
         self._plain = False
 
     def next(self) -> Packed | None:
-        """The batch whose turn it is: the one that is ready if the mark stands right before it, else a fresh one."""
-        lane, ready = self._outbox.next_lane(), self._ready
-        self._ready = None
-        if lane is None:
-            return None
-        if ready and ready.lane is lane and ready.batch.first_seq == lane.acked_seq + 1:
-            return ready
-        batch = self._outbox.batch(lane, self.size.rows)
-        return None if batch is None else self._pack(lane, batch)
+        """The batch whose turn it is: the one that is ready if the mark stands right before it, else a fresh one.
+
+        A stream with nothing to send yet (a damaged last row, while it is open) does not keep the others waiting.
+        """
+        ready, self._ready = self._ready, None
+        blocked: frozenset[int] = frozenset()
+        while (lane := self._outbox.next_lane(blocked)) is not None:
+            if ready and ready.lane is lane and ready.batch.first_seq == lane.acked_seq + 1:
+                return ready
+            batch = self._outbox.batch(lane, self.size.rows)
+            if batch is not None:
+                return self._pack(lane, batch)
+            blocked |= {lane.number}
+        return None
 
     def prepare(self, sent: Packed) -> None:
         """Pack the batch after `sent`, so that the link need not wait for us: one ahead, never more.

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NoReturn
 from uuid import UUID
 
-from ..core.errors import LogError
+from ..core.errors import LogDamaged, LogError
 from ..core.model import Board, Draft, Kind, Row, StreamHeader
 from ..core.ports import Clock, EventLog, LiveDisplay, Watchdog
-from ..core.showing import MeterState, ServiceState, ago, litres
+from ..core.showing import LOG_DAMAGED, MeterState, ServiceState, ago, litres
 from ..core.watching import words_for
 from .diagnosing import Diagnoser
 from .polling import MeterPoller, Shelf
@@ -59,7 +59,9 @@ class Reader:
         self._stop.set()
 
     def run(self) -> None:
-        """Until stopped. Raises nothing that a fault of the disk or the meters causes."""
+        """Until stopped. Raises LogDamaged, so that the check runs before the next start; nothing else that a fault of
+        the disk or the meters causes.
+        """
         if not self._start():
             return
         self._watchdog.ready()
@@ -75,6 +77,8 @@ class Reader:
                 self._pollers = self._make_pollers(self._log, self._shelf)
                 self._shelf.ring.put([self._own(Kind.BOOT, {"clock": self._clock.quality()})])
                 break
+            except LogDamaged as fault:
+                self._give_up(fault)
             except LogError as fault:
                 self._fault = f"{fault} {fault.hint}".strip()
                 self._show(force=True)
@@ -115,6 +119,8 @@ class Reader:
     def _commit(self, drafts: list[Draft]) -> bool:
         try:
             rows: Sequence[Row] = self._log.append(drafts)
+        except LogDamaged as fault:
+            self._give_up(fault)
         except LogError as fault:
             # Nothing is lost: the drafts go back in front, and the ring is bounded by not booking, not by dropping.
             self._fault = str(fault)
@@ -126,6 +132,12 @@ class Reader:
         self._rows += len(rows)
         self._committed_at_ms = self._clock.wall_ns() // 1_000_000
         return True
+
+    def _give_up(self, fault: LogDamaged) -> NoReturn:
+        """What the ring holds stands in the totaliser too: the next run's first reading brings it back."""
+        self._fault = f"{fault} {fault.hint}".strip()
+        self._show(force=True, state=LOG_DAMAGED)
+        raise fault
 
     def _finish(self) -> None:
         """Commit the ring and a `shutdown` row. Polls that end after this are re-derived as catch_up."""

@@ -15,7 +15,7 @@ from ..adapters.log_outbox import Outbox
 from ..core.backoff import Backoff, retry_after_s
 from ..core.batching import BatchSize
 from ..core.conversation import CloudClock, Identity, SignedRequest, answered_at_ms, is_signed, signed_request
-from ..core.errors import Fenced, LogError
+from ..core.errors import Fenced, LogDamaged, LogError
 from ..core.outcome import (
     RECHECK_S,
     SIGNED_RETRY_AFTER_LIMIT_S,
@@ -40,6 +40,7 @@ from .sync_display import Figures, SyncDisplay
 
 INGEST = "/v1/ingest"
 LOOK_EVERY_S = 0.25
+ASK_READER_EVERY_S = 5.0
 STOP_S = 2.0
 """How long the final heartbeat may take."""
 
@@ -77,7 +78,9 @@ class Sync:
         live: LiveDisplay,
         watchdog: Watchdog,
         draw: Callable[[], float],
+        reader_gave_up: Callable[[], bool] = lambda: False,
     ) -> None:
+        self._reader_gave_up, self._asked_reader_s = reader_gave_up, clock.mono_ns() / 1e9
         self._outbox, self._courier, self._heartbeat, self._identity = outbox, courier, heartbeat, identity
         self._settings, self._clock, self._cloud_clock, self._draw = settings, clock, cloud_clock, draw
         self._watchdog = watchdog
@@ -98,12 +101,12 @@ class Sync:
         self._stop.set()
 
     def run(self) -> None:
-        """Until stopped. Raises Fenced where another process has taken over, LogError where the log cannot be read."""
+        """Until stopped. Raises Fenced where another process has taken over, LogDamaged where the check must run."""
         self._watchdog.ready()
         while not self._stop.is_set():
             try:
                 self.cycle()
-            except Fenced:
+            except (Fenced, LogDamaged):
                 raise
             except LogError as fault:
                 # A mark that could not be recorded stays where it was: the batch goes out again, the cloud drops it.
@@ -116,6 +119,7 @@ class Sync:
     def cycle(self) -> None:
         """One step: an answer taken, a request started, or a short wait."""
         self._see_what_is_new()
+        self._see_the_reader()
         if self._heartbeat.step(self._figures):
             self._adopt_heartbeat()
         if self._sent is not None:
@@ -135,6 +139,13 @@ class Sync:
         self._figures.oldest_at_ms = self._outbox.oldest_pending_at_ms()
         if self._figures.pending and self._fresh_since_s is None:
             self._fresh_since_s = self._mono_s()
+
+    def _see_the_reader(self) -> None:
+        if self._mono_s() - self._asked_reader_s < ASK_READER_EVERY_S:
+            return
+        self._asked_reader_s = self._mono_s()
+        if self._reader_gave_up():
+            raise LogDamaged("the reader found the log damaged", hint="Stop the services and run `aquasmart check`.")
 
     def _begin(self) -> bool:
         """Start the next batch if one is due."""

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ..adapters.log_file import lock
+from ..adapters.quarantine import intent_path
 from ..config import Config
 from ..core.errors import StationError
 from ..core.ports import Watchdog
@@ -70,8 +71,13 @@ def held(path: Path, watchdog: Watchdog, stopper: Stopper, *, what: str) -> Iter
 
 @contextlib.contextmanager
 def shared(path: Path) -> Iterator[None]:
+    """The log's lock, shared. Raises StationError while a salvage of the log waits to be finished."""
     descriptor = lock(path, exclusive=False, wait=True)
     try:
+        if intent_path(path.with_name("log.db")).exists():
+            raise StationError(
+                "the log is damaged and its salvage was cut short", hint="Run `aquasmart check`: it goes on by itself."
+            )
         yield
     finally:
         os.close(descriptor)

@@ -9,13 +9,14 @@ from pathlib import Path
 from .. import __version__
 from ..adapters.clock import SystemClock
 from ..adapters.http import HttpCourier, HttpSettings
-from ..adapters.live import LiveBoard, read_meters
+from ..adapters.live import LiveBoard, read_meters, read_service
 from ..adapters.log_file import has_schema
 from ..adapters.log_outbox import Outbox
 from ..adapters.watchdog import SystemdWatchdog
 from ..config import Config
 from ..core.conversation import CloudClock, Identity
 from ..core.ports import Watchdog
+from ..core.showing import LOG_DAMAGED
 from ..services.heartbeat import HeartbeatLane
 from ..services.sync import Sync, SyncSettings, take_over
 from .running import Stopper, held, make_folders, shared
@@ -59,9 +60,15 @@ def run_sync(config: Config) -> None:
             live=LiveBoard(config.live_path),
             watchdog=watchdog,
             draw=random.random,
+            reader_gave_up=lambda: _gave_up(config.live_path),
         )
         stopper.tell(sync.stop)
         sync.run()
+
+
+def _gave_up(live_path: Path) -> bool:
+    said = read_service(live_path, "reader_state")
+    return said is not None and said.state == LOG_DAMAGED
 
 
 def _await_log(path: Path, watchdog: Watchdog, stopper: Stopper) -> bool:

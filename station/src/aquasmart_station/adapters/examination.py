@@ -1,0 +1,170 @@
+"""Is log.db sound? Looked at from its end backwards, within a time, without writing to it.
+
+A verdict, never a remedy. `damage` is set for what SQLite calls malformed, for what is no log of ours, and for rows
+whose checksum does not hold. A disk that is full, a file that cannot be opened or read, a lock: those raise, since they
+say nothing about what the file holds.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from uuid import UUID
+
+from ..core.encoding import header_from_document
+from ..core.errors import LogDamaged, LogError
+from ..core.model import Row
+from .log_file import log_fault, row_crc32_of
+
+TABLES = frozenset({"stream", "event", "delivery", "fence"})
+LEAST_ROWS = 1_000
+"""So many of the latest rows are verified however little time there is."""
+PAGE_ROWS = 1_000
+BUSY_S = 1.0
+
+_ROWS = """
+SELECT position, seq, seqs, kind, flags, at_ms, mono_ms, counts, data, crc32, stream FROM event
+WHERE position < ? ORDER BY position DESC LIMIT ?
+"""
+_BEYOND = (1 << 63) - 1
+
+
+@dataclass(slots=True)
+class Examination:
+    """What was looked at, and what was found."""
+
+    damage: list[str] = field(default_factory=list)
+    """Why the log is damaged, in words; empty: nothing was found."""
+    exists: bool = True
+    rows: int = 0
+    """Rows whose checksum was verified or found wrong, from the end backwards."""
+    bad_rows: int = 0
+    all_rows: bool = False
+    structure: str = "not looked at"
+    """SQLite's own check: sound, damaged, or cut short by time."""
+
+
+def examine(
+    path: Path, *, mono_s: Callable[[], float], within_s: float | None = None, structure: bool = True
+) -> Examination:
+    """Look at the log for at most about `within_s` (None: all of it). Raises LogError where it cannot be looked at."""
+    found = Examination()
+    if _nothing_there(path, found):
+        return found
+    until_s = None if within_s is None else mono_s() + within_s
+    rows_until_s = None if within_s is None else mono_s() + within_s / 2
+    try:
+        connection = _open(path)
+        try:
+            identities = _identities(connection, found)
+            if identities is not None and not found.damage:
+                _rows_backwards(connection, identities, found, lambda: _over(mono_s, rows_until_s))
+            if structure and not found.damage:
+                _structure(connection, found, lambda: _over(mono_s, until_s))
+        finally:
+            connection.close()
+    except sqlite3.Error as fault:
+        meaning = log_fault(fault, f"{path} cannot be looked at: {fault}")
+        if not isinstance(meaning, LogDamaged):
+            raise meaning from fault
+        found.damage.append(f"SQLite says: {fault}")
+    return found
+
+
+def _nothing_there(path: Path, found: Examination) -> bool:
+    """What must be seen before SQLite opens the file: it would delete the -wal of an empty one."""
+    wal = path.with_name(path.name + "-wal")
+    try:
+        size = path.stat().st_size
+    except FileNotFoundError:
+        found.exists = False
+        if wal.exists() and wal.stat().st_size:
+            found.damage.append("log.db is missing, but its -wal is there")
+        return True
+    except OSError as fault:
+        raise LogError(f"{path} cannot be looked at: {fault.strerror}") from fault
+    if size == 0:
+        found.damage.append("log.db is empty (0 bytes)")
+    return size == 0
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    open_or_cut = any(path.with_name(path.name + end).exists() for end in ("-shm", "-wal"))
+    mode = "mode=ro" if open_or_cut else "immutable=1"
+    connection = sqlite3.connect(f"file:{path}?{mode}", uri=True, timeout=BUSY_S, isolation_level=None)
+    connection.execute("PRAGMA query_only = ON")
+    return connection
+
+
+def _identities(connection: sqlite3.Connection, found: Examination) -> dict[int, bytes] | None:
+    """Stream numbers to identities, None without a schema. What is no log, or has unreadable headers, is damage."""
+    there = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if not there and not version:
+        found.all_rows = True  # made, and cut before its schema: the reader goes on with it
+        return None
+    if not there >= TABLES:
+        found.damage.append(f"tables are missing: {', '.join(sorted(TABLES - there))}")
+        return None
+    identities = {}
+    for number, identity, text in connection.execute("SELECT stream, id, header FROM stream").fetchall():
+        if not header_is_sound(identity, text):
+            found.damage.append(f"the header of stream {number} cannot be read")
+        identities[number] = identity
+    return identities
+
+
+def header_is_sound(identity: object, text: object) -> bool:
+    """Whether a stream's header is whole JSON of a header and about this very stream."""
+    try:
+        return header_from_document(json.loads(str(text))).id == UUID(bytes=identity)  # type: ignore[arg-type]
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return False
+
+
+def _rows_backwards(
+    connection: sqlite3.Connection, identities: dict[int, bytes], found: Examination, over: Callable[[], bool]
+) -> None:
+    """A page of rows at a time: no read transaction lasts."""
+    position = _BEYOND
+    while not (over() and found.rows >= LEAST_ROWS):
+        page = connection.execute(_ROWS, (position, PAGE_ROWS)).fetchall()
+        if not page:
+            found.all_rows = True
+            break
+        position = page[-1][0]
+        found.rows += len(page)
+        found.bad_rows += sum(not _is_sound(values, identities) for values in page)
+    if found.bad_rows:
+        found.damage.append(f"{found.bad_rows} rows whose checksum is wrong")
+
+
+def _is_sound(values: tuple[object, ...], identities: dict[int, bytes]) -> bool:
+    try:
+        return row_crc32_of(identities[values[10]], Row._make(values[:9])) == values[9]  # type: ignore[index]
+    except (KeyError, struct.error, AttributeError, TypeError):
+        return False
+
+
+def _structure(connection: sqlite3.Connection, found: Examination, over: Callable[[], bool]) -> None:
+    connection.set_progress_handler(over, 10_000)
+    try:
+        said = [text for (text,) in connection.execute("PRAGMA quick_check(20)")]
+    except sqlite3.OperationalError as fault:
+        if getattr(fault, "sqlite_errorcode", 0) != sqlite3.SQLITE_INTERRUPT:
+            raise
+        found.structure = "cut short by time"
+        return
+    finally:
+        connection.set_progress_handler(None, 0)
+    found.structure = "sound" if said == ["ok"] else "damaged"
+    if said != ["ok"]:
+        found.damage.append("SQLite's check says: " + "; ".join(said[:5]))
+
+
+def _over(mono_s: Callable[[], float], until_s: float | None) -> bool:
+    return until_s is not None and mono_s() >= until_s

@@ -1,0 +1,39 @@
+"""`aquasmart reset --factory`: back to an empty log."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ..config import load_config
+from ..core.errors import LogBusy
+
+BUSY = 75
+
+
+@click.command()
+@click.option("--factory", is_flag=True, help="Wipe the log and everything derived from it.")
+@click.option(
+    "--abandon", is_flag=True, help="Also where events have not been delivered: they are lost, and named first."
+)
+@click.option("--key", "with_key", is_flag=True, help="Remove the station's key too.")
+@click.pass_context
+def reset(context: click.Context, *, factory: bool, abandon: bool, with_key: bool) -> None:
+    """Forget what was counted. Refused while anything is undelivered. Exit status 75 while reader or sync run."""
+    from ..wiring.resetting import factory_reset, key_path
+
+    if not factory:
+        raise click.UsageError("say what to reset: --factory")
+    path: Path = context.obj
+    config = load_config(path)
+    try:
+        with factory_reset(config) as work:
+            also = [key_path(config)] if with_key else []
+            wiped = work.run(abandon=abandon, say=click.echo, also_remove=also)
+    except LogBusy as fault:
+        click.echo(f"aquasmart: {fault}\n{fault.hint}", err=True)
+        context.exit(BUSY)
+    click.echo("the log is wiped; " + ("the key is removed too" if with_key else "the key is kept"))
+    if not wiped.loss.events:
+        click.echo("everything in it had been acknowledged by the cloud")

@@ -1,0 +1,57 @@
+"""The factory reset: its locks, and the one connection it may need."""
+
+from __future__ import annotations
+
+import os
+import time
+import tomllib
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from .. import __version__
+from ..adapters.clock import SystemClock
+from ..adapters.http import HttpCourier, HttpSettings
+from ..adapters.log_file import lock
+from ..adapters.log_outbox import Outbox
+from ..config import Config
+from ..core.conversation import Identity
+from ..core.errors import LogBusy, StationError
+from ..services.last_word import LastWord
+from ..services.reset import FactoryReset
+from .checking import meterless_stream
+from .running import make_folders
+
+
+@contextmanager
+def factory_reset(config: Config) -> Iterator[FactoryReset]:
+    """The reset, under the locks of both services and of the log. Raises LogBusy while any of them is held."""
+    make_folders(config)
+    clock, cloud = SystemClock(), config.cloud
+    identity = Identity(config.station_id, cloud.key_id, __version__, cloud.key)
+    settings = HttpSettings(cloud.url, cloud.connect_timeout_s, cloud.read_timeout_s, cloud.ca_file, cloud.tls_1_2)
+    last_word = LastWord(Outbox(config.log_path), HttpCourier(settings), identity, clock)
+    with ExitStack() as stack:
+        for name in ("reader.lock", "sync.lock", "log.lock"):
+            try:
+                stack.callback(os.close, lock(config.state_dir / name, exclusive=True))
+            except BlockingIOError:
+                raise LogBusy(
+                    f"a service holds {name}", hint="Stop reader and sync first; nothing was removed."
+                ) from None
+            except OSError as fault:
+                raise StationError(f"{config.state_dir / name} cannot be locked: {fault.strerror}") from fault
+        yield FactoryReset(
+            log=config.log_path,
+            identity=identity,
+            clock=clock,
+            new_stream=lambda: meterless_stream(clock),
+            deliver=last_word.deliver,
+            mono_s=time.monotonic,
+        )
+
+
+def key_path(config: Config) -> Path:
+    """The file that holds the station's key."""
+    document = tomllib.loads(config.path.read_text(encoding="utf-8"))
+    return config.path.resolve().parent / str(document["cloud"]["key_file"])
