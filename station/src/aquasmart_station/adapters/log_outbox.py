@@ -9,23 +9,29 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ..core.encoding import Batch, header_from_document, with_gaps
 from ..core.errors import Fenced, LogError
+from ..core.merging import clipped
 from ..core.model import Kind, Row, StreamHeader
-from .log_file import open_log, row_crc32_of
+from .log_file import open_log, sound_row, trouble
 
 _ROWS = """
 SELECT position, seq, seqs, kind, flags, at_ms, mono_ms, counts, data, crc32 FROM event
-WHERE position > ? AND stream = ? ORDER BY position LIMIT ?
+WHERE position > ? AND position <= ? AND stream = ? ORDER BY position LIMIT ?
 """
 _STREAMS = "SELECT stream, header, first_position, tail_seq FROM stream WHERE stream > ? ORDER BY stream"
 _NEW_TAILS = """
-SELECT stream, seq, max(position) FROM event WHERE position > ? GROUP BY stream
+SELECT stream, seq, max(position) FROM event WHERE position > ? AND position <= ? GROUP BY stream
+"""
+_WINDOW = 20_000
+"""How many positions one statement may pass over: a read transaction of milliseconds, whatever the log's length. A long
+one would keep the write-ahead log from being used again."""
+_PLACE = """
+SELECT position, counts FROM event WHERE position > ? AND position <= ? AND stream = ? AND seq = ? LIMIT 1
 """
 _MOVE_MARK = """
 INSERT INTO delivery VALUES (?, ?, ?, ?, ?, ?)
@@ -85,7 +91,7 @@ class Outbox:
             connection.execute("COMMIT")
         except sqlite3.Error as fault:
             connection.close()
-            raise LogError(f"the log cannot be taken over: {fault}") from fault
+            raise trouble(self._path, fault, "the log cannot be taken over") from fault
         self._connection, self._fencing = connection, number
         self._data_version, self._known, self._looked_through, self.lanes = -1, 0, 0, {}
         return int(number)
@@ -125,25 +131,31 @@ class Outbox:
 
         A row with a wrong checksum is left out and so becomes part of a gap (docs/protocol.md §3): its volume is in the
         counts of the row that follows.
+
+        A row that was merged under our feet may straddle the mark: what is below it has been acknowledged with the
+        mark's counts, the rest is sent (docs/decisions/0009-merging.md).
         """
         mark = after or Mark(lane.number, lane.acked_seq, lane.acked_counts, lane.hint)
-        rows, damaged = self._sound_rows(lane, most_rows, mark)
+        rows, damaged = self._sound_rows(lane, most_rows, mark.position_hint, mark.acked_seq)
+        before_all = lane.first_position - 1
+        if mark.position_hint > before_all and (not rows or rows[0].seq - rows[0].seqs > mark.acked_seq):
+            # Rows seem to be missing. Before that is told to the cloud, the hint must not be what hides them.
+            rows, damaged = self._sound_rows(lane, most_rows, before_all, mark.acked_seq)
         if not rows:
-            return None if after else self._damaged_tail(lane, damaged)
+            return None if after else self._without_rows(lane, damaged)
+        if rows[0].seq - rows[0].seqs < mark.acked_seq:
+            rows[0] = clipped(rows[0], mark.acked_seq)
         complete = with_gaps(rows, mark.acked_seq)
-        return Batch(lane.number, lane.header, mark.acked_counts, complete)
+        # What the cloud says of a mark whose row is gone may exceed what the next row says: it then names a difference.
+        return Batch(lane.number, lane.header, min(mark.acked_counts, complete[0].counts), complete)
 
     def position_of(self, lane: Lane, seq: int) -> tuple[int, int] | None:
         """Position and counts of the row that ends at `seq`, by a scan: only after a rewind."""
-        row = (
-            self._open()
-            .execute(
-                "SELECT position, counts FROM event WHERE position >= ? AND stream = ? AND seq = ? LIMIT 1",
-                (lane.first_position, lane.number, seq),
-            )
-            .fetchone()
-        )
-        return None if row is None else (row[0], row[1])
+        for low, high in self._windows(lane.first_position - 1, lane.last_position):
+            found = self._open().execute(_PLACE, (low, high, lane.number, seq)).fetchone()
+            if found is not None:
+                return (found[0], found[1])
+        return None
 
     def move_mark(self, mark: Mark, now_ms: int) -> None:
         """Record where a stream's mark is, in one transaction. Raises Fenced, LogError.
@@ -172,7 +184,7 @@ class Outbox:
         except sqlite3.Error as fault:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
-            raise LogError(f"the mark cannot be recorded: {fault}") from fault
+            raise trouble(self._path, fault, "the mark cannot be recorded") from fault
         lane = self.lanes[mark.stream_no]
         lane.acked_seq, lane.acked_counts, lane.hint = mark.acked_seq, mark.acked_counts, mark.position_hint
 
@@ -181,8 +193,11 @@ class Outbox:
         lane = self.next_lane()
         if lane is None:
             return None
-        row = self._open().execute(_ROWS, (lane.hint, lane.number, 1)).fetchone()
-        return None if row is None else int(row[5])
+        for low, high in self._windows(lane.hint, lane.last_position):
+            row = self._open().execute(_ROWS, (low, high, lane.number, 1)).fetchone()
+            if row is not None:
+                return int(row[5])
+        return None
 
     @property
     def pending(self) -> int:
@@ -203,11 +218,12 @@ class Outbox:
         if self._looked_through == 0:
             # What is delivered needs no look.
             self._looked_through = min((lane.hint for lane in self.lanes.values()), default=self._last_position())
-        for number, seq, position in connection.execute(_NEW_TAILS, (self._looked_through,)).fetchall():
-            self._looked_through = max(self._looked_through, position)
-            lane = self.lanes.get(number)
-            if lane is not None:
-                lane.last_seq, lane.last_position = max(lane.last_seq, seq), max(lane.last_position, position)
+        for low, high in self._windows(self._looked_through, self._last_position()):
+            for number, seq, position in connection.execute(_NEW_TAILS, (low, high)).fetchall():
+                self._looked_through = max(self._looked_through, position)
+                lane = self.lanes.get(number)
+                if lane is not None:
+                    lane.last_seq, lane.last_position = max(lane.last_seq, seq), max(lane.last_position, position)
 
     @staticmethod
     def _lane(
@@ -218,60 +234,67 @@ class Outbox:
             "SELECT acked_seq, acked_counts, position_hint FROM delivery WHERE stream = ?", (number,)
         ).fetchone()
         header = header_from_document(json.loads(header_text))
+        # The stream's end outlives its rows: those that were pruned and are wanted again go out as a gap.
+        last_seq = tail or 0
         if mark is None:
-            return Lane(number, header, first, acked_counts=header.opening_counts, hint=first - 1)
+            return Lane(number, header, first, last_seq, first - 1, 0, header.opening_counts, first - 1)
         acked_seq, acked_counts, hint = mark
         if header.meter_id is not None and tail is not None and acked_seq >= tail:
             return None
         here = connection.execute("SELECT stream, seq FROM event WHERE position = ?", (hint,)).fetchone()
-        if here != (number, acked_seq):
+        # No row there: it was merged into a later one or pruned, and the hint is as good as before.
+        if here is not None and here != (number, acked_seq):
             hint = first - 1
-        return Lane(number, header, first, acked_seq, 0, acked_seq, acked_counts, hint)
+        return Lane(number, header, first, max(last_seq, acked_seq), hint, acked_seq, acked_counts, hint)
+
+    def _windows(self, after: int, through: int) -> Iterator[tuple[int, int]]:
+        """`after` < position ≤ `through` in pieces, from the first that holds rows: pruned ranges are not walked."""
+        first = self._open().execute("SELECT min(position) FROM event WHERE position > ?", (after,)).fetchone()[0]
+        if first is not None:
+            for low in range(first - 1, through, _WINDOW):
+                yield low, min(low + _WINDOW, through)
 
     def _last_position(self) -> int:
         return int(self._open().execute("SELECT coalesce(max(position), 0) FROM event").fetchone()[0])
 
-    def _sound_rows(self, lane: Lane, most_rows: int, mark: Mark) -> tuple[list[Row], int]:
-        rows: list[Row] = []
-        damaged, position = 0, mark.position_hint
-        while not rows:
-            try:
-                found = self._open().execute(_ROWS, (position, lane.number, most_rows)).fetchall()
-            except sqlite3.Error as fault:
-                raise LogError(f"the log cannot be read: {fault}") from fault
-            if not found:
-                break
-            position = found[-1][0]
-            sound = _sound(found, lane.header.id.bytes)
-            damaged += len(found) - len(sound)
-            rows = [row for row in sound if row.seq > mark.acked_seq]
-        return rows, damaged
+    def _sound_rows(self, lane: Lane, most_rows: int, after: int, acked_seq: int) -> tuple[list[Row], int]:
+        """The first rows of a stream beyond position `after` and beyond seq `acked_seq`, and how many were damaged."""
+        damaged, connection, stream_id = 0, self._open(), lane.header.id.bytes
+        try:
+            for low, high in self._windows(after, lane.last_position):
+                here = low
+                while here < high:
+                    found = connection.execute(_ROWS, (here, high, lane.number, most_rows)).fetchall()
+                    sound = [row for row in (sound_row(stream_id, values) for values in found) if row is not None]
+                    damaged += len(found) - len(sound)
+                    rows = [row for row in sound if row.seq > acked_seq]
+                    if rows:
+                        return rows, damaged
+                    here = found[-1][0] if len(found) == most_rows else high
+        except sqlite3.Error as fault:
+            raise LogError(f"the log cannot be read: {fault}") from fault
+        return [], damaged
 
-    def _damaged_tail(self, lane: Lane, damaged: int) -> Batch | None:
-        """Only damaged rows are left: in a closed stream they become a gap that covers 0.
+    def _without_rows(self, lane: Lane, damaged: int) -> Batch | None:
+        """No sound row is left beyond the mark: pruned rows that the cloud wants again, or damaged ones at the end.
 
-        The next catch-up of the meter has already taken their volume. In an open stream the next row will say.
+        Where the stream's end is known they become a gap up to it. Damaged rows of a stream that has been superseded
+        become a gap that covers 0: the next catch-up of the meter has already taken their volume. In an open stream
+        the next row will say.
         """
-        superseded = "SELECT 1 FROM stream WHERE stream > ? AND meter_id IS ? LIMIT 1"
         connection = self._open()
-        closed = connection.execute(superseded, (lane.number, lane.header.meter_id)).fetchone()
-        if not damaged or not closed or not lane.pending:
+        tail = "SELECT tail_seq, tail_counts FROM stream WHERE stream = ?"
+        tail_seq, tail_counts = connection.execute(tail, (lane.number,)).fetchone()
+        superseded = "SELECT 1 FROM stream WHERE stream > ? AND meter_id IS ? LIMIT 1"
+        through, counts = 0, lane.acked_counts
+        if tail_seq is not None:
+            through, counts = tail_seq, max(tail_counts, counts)
+        if damaged and connection.execute(superseded, (lane.number, lane.header.meter_id)).fetchone():
+            through = max(through, lane.last_seq)
+        if through <= lane.acked_seq:
             return None
         gap = Row(
-            lane.last_position, lane.last_seq, lane.pending, Kind.GAP.value, 0, lane.header.opened_at_ms, 0,
-            lane.acked_counts, None,
+            max(lane.last_position, lane.hint), through, through - lane.acked_seq, Kind.GAP.value, 0,
+            lane.header.opened_at_ms, 0, counts, None,
         )  # fmt: skip
         return Batch(lane.number, lane.header, lane.acked_counts, [gap])
-
-
-def _sound(found: list[tuple[Any, ...]], stream_id: bytes) -> list[Row]:
-    """The rows whose checksum holds."""
-    rows: list[Row] = []
-    for values in found:
-        row = Row._make(values[:9])
-        try:
-            if row_crc32_of(stream_id, row) == values[9]:
-                rows.append(row)
-        except (struct.error, AttributeError, TypeError):
-            continue  # a damaged record can hold any type
-    return rows

@@ -80,6 +80,10 @@ class EventLog(Protocol):
 
     def append(self, drafts: Sequence[Draft]) -> list[Row]: ...
 
+    def settle(self) -> int:
+        """How many drafts of an append that failed are in the log after all. Raises StationError where unknown."""
+        ...
+
 
 class LiveDisplay(Protocol):
     """Where a service shows what it does; False where that could not be written."""

@@ -8,8 +8,10 @@ from uuid import uuid4
 from .. import __version__
 from ..adapters.clock import SystemClock, boot_id, hardware_id
 from ..adapters.live import LiveBoard
+from ..adapters.log_keeper import LogKeeper
 from ..adapters.log_writer import LogWriter
 from ..adapters.meter_line import DrivenLine
+from ..adapters.reserve import Reserve
 from ..adapters.serial_port import SerialLine
 from ..adapters.watchdog import SystemdWatchdog
 from ..config import Config, MeterConfig
@@ -17,6 +19,7 @@ from ..core.accounting import Account
 from ..core.model import Board, Resume
 from ..core.ports import EventLog, Watchdog
 from ..meters.driver import make_driver
+from ..services.housekeeping import Housekeeping
 from ..services.polling import MeterPoller, Shelf
 from ..services.reader import Reader
 from .running import Stopper, held, make_folders, shared
@@ -69,13 +72,22 @@ def _reader(config: Config, watchdog: Watchdog) -> Reader:
             for meter in config.meters
         ]
 
+    shelf = Shelf(config.reader.ring_rows)
+    house = Housekeeping(
+        keeper=LogKeeper(config.log_path, budget_bytes=config.log.budget_bytes, retention_ms=config.log.retention_ms),
+        reserve=Reserve(config.state_dir),
+        reasons=shelf.reasons,
+        ring=shelf.ring,
+        clock=clock,
+    )
     return Reader(
         log=LogWriter(config.log_path),
         live=LiveBoard(config.live_path),
         watchdog=watchdog,
         clock=clock,
         board=here,
-        shelf=Shelf(config.reader.ring_rows),
+        shelf=shelf,
+        house=house,
         make_pollers=pollers,
         new_id=uuid4,
         commit_interval_s=config.reader.commit_interval_s,

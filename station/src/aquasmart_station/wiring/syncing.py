@@ -9,7 +9,7 @@ from pathlib import Path
 from .. import __version__
 from ..adapters.clock import SystemClock
 from ..adapters.http import HttpCourier, HttpSettings
-from ..adapters.live import LiveBoard, read_meters
+from ..adapters.live import LiveBoard, asked_to_hurry, read_meters
 from ..adapters.log_file import has_schema
 from ..adapters.log_outbox import Outbox
 from ..adapters.watchdog import SystemdWatchdog
@@ -59,6 +59,7 @@ def run_sync(config: Config) -> None:
             live=LiveBoard(config.live_path),
             watchdog=watchdog,
             draw=random.random,
+            hurry=lambda: asked_to_hurry(config.live_path),
         )
         stopper.tell(sync.stop)
         sync.run()
