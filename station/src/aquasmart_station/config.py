@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from .core.errors import BadConfig
+from .core.retention import DAY_MS
+from .core.ring import DEFAULT_CAPACITY
 from .meters.driver import DriverSettings, make_driver
 
 STATION_ID = re.compile(r"[a-z0-9-]{1,64}")
@@ -62,6 +64,17 @@ class DetectConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class LogConfig:
+    budget_bytes: int | None
+    """None: by the size of the partition."""
+    retention_days: int
+
+    @property
+    def retention_ms(self) -> int:
+        return self.retention_days * DAY_MS
+
+
+@dataclass(frozen=True, slots=True)
 class SyncConfig:
     linger_s: float
     heartbeat_s: float
@@ -86,6 +99,7 @@ class Config:
     cloud: CloudConfig
     reader: ReaderConfig
     detect: DetectConfig
+    log: LogConfig
     sync: SyncConfig
     meters: tuple[MeterConfig, ...]
 
@@ -197,6 +211,7 @@ def load_config(path: Path) -> Config:
         cloud=_cloud(_Table("cloud", top.raw("cloud") or {}, faults), folder),
         reader=_reader(_Table("reader", top.raw("reader") or {}, faults)),
         detect=_detect(_Table("detect", top.raw("detect") or {}, faults)),
+        log=_log(_Table("log", top.raw("log") or {}, faults)),
         sync=_sync(_Table("sync", top.raw("sync") or {}, faults)),
         meters=_meters(top, folder, faults),
     )
@@ -251,7 +266,17 @@ def _reader(table: _Table) -> ReaderConfig:
         commit_interval_s=table.number("commit_interval_s", 1.0, 0.05, 60),
         idle_heartbeat_s=table.number("idle_heartbeat_s", 300, 1, 86_400),
         poll_hz=table.number("poll_hz", 10, 0.01, 50),
-        ring_rows=table.whole("ring_rows", 6_000, 10, 1_000_000),
+        ring_rows=table.whole("ring_rows", DEFAULT_CAPACITY, 10, 1_000_000),
+    )
+    table.done()
+    return config
+
+
+def _log(table: _Table) -> LogConfig:
+    budget_mib = table.whole("budget_mib", 0, 1, 1 << 20)
+    config = LogConfig(
+        budget_bytes=budget_mib << 20 if budget_mib else None,
+        retention_days=table.whole("retention_days", 30, 1, 3_650),
     )
     table.done()
     return config

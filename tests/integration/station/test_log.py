@@ -85,7 +85,7 @@ def test_the_file_is_made_for_the_card(writer: LogWriter, path: Path) -> None:
         for name in ("page_size", "journal_mode", "synchronous", "user_version")
     }
     connection.close()
-    assert pragmas == {"page_size": 1024, "journal_mode": "wal", "synchronous": 2, "user_version": 1}
+    assert pragmas == {"page_size": 1024, "journal_mode": "wal", "synchronous": 2, "user_version": 2}
 
 
 def test_committed_rows_are_there_for_another_process_at_once(writer: LogWriter, path: Path) -> None:
@@ -287,11 +287,26 @@ def test_a_damaged_last_row_waits_while_the_stream_is_open_and_is_a_gap_of_nothi
     assert batch.through_seq == 1
     outbox.move_mark(Mark(lane.number, 1, 1_000_001, 1), 5)
     assert outbox.batch(lane, 10) is None
-    assert LogWriter(path).resume("tap-1").counts == 1_000_001  # type: ignore[union-attr]
-    writer.append(volumes(header(opening=1_000_001), 1_000_004))
+    next_run = LogWriter(path)
+    assert next_run.resume("tap-1").counts == 1_000_001  # type: ignore[union-attr]
+    next_run.append(volumes(header(opening=1_000_001), 1_000_004))
+    next_run.close()
     outbox.look()
     gap = batch_of(outbox, lane)
     assert [(row.seq, row.kind, row.counts) for row in gap.rows] == [(2, Kind.GAP, 1_000_001)]
+
+
+def test_a_damaged_last_row_of_a_stream_that_the_same_run_closed_is_a_gap_with_its_counts(
+    writer: LogWriter, outbox: Outbox, path: Path
+) -> None:
+    writer.append(volumes(header(), 1_000_001, 1_000_003))
+    writer.append(volumes(header(opening=1_000_003), 1_000_004))
+    damage(path, 2)
+    outbox.look()
+    lane = outbox.lanes[1]
+    outbox.move_mark(Mark(lane.number, 1, 1_000_001, 1), 5)
+    gap = batch_of(outbox, lane)
+    assert [(row.seq, row.kind, row.counts) for row in gap.rows] == [(2, Kind.GAP, 1_000_003)]
 
 
 def test_two_processes_cannot_hold_one_lock(tmp_path: Path) -> None:

@@ -17,7 +17,8 @@ HEADER = StreamHeader(
 
 
 def draft(counts: int, *, urgent: bool = False) -> Draft:
-    return Draft(HEADER, Kind.VOLUME, 0, 0, counts, urgent=urgent)
+    """Each an hour after the one before: nothing that could be merged."""
+    return Draft(HEADER, Kind.VOLUME, counts * 3_600_000, 0, counts, urgent=urgent)
 
 
 def test_the_ring_says_when_it_is_full_and_keeps_order_through_a_failed_commit() -> None:

@@ -98,6 +98,12 @@ def read_service(path: Path, table: str) -> ServiceState | None:
     return ServiceState(state, text, json.loads(figures), mono, at, pid)
 
 
+def asked_to_hurry(path: Path) -> bool:
+    """Whether the reader is short of space and asks sync to send what it has."""
+    said = read_service(path, "reader_state")
+    return said is not None and bool(said.figures.get("hurry"))
+
+
 def read_meters(path: Path) -> dict[str, MeterState]:
     """What the reader last said of each meter, by meter id."""
     rows = _rows(

@@ -12,16 +12,22 @@ import struct
 import zlib
 from importlib import resources
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
-from ..core.errors import LogBusy, LogDamaged, LogError
+from ..core.errors import LogBusy, LogDamaged, LogError, LogFull
 from ..core.model import Row, StreamHeader
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+NEXT_MAJOR = 1_000
+"""A schema numbered so high is of another major: not ours to open. Below it, later versions only add."""
 APPLICATION_ID = 0x41514C47  # "AQLG"
 PAGE_BYTES = 1024
 BUSY_TIMEOUT_S = 5.0
 JOURNAL_LIMIT_BYTES = 4 << 20
+FULL_BELOW_BYTES = 64 << 10
+"""With less free than this, whatever failed failed for want of space: the index of the WAL alone takes 32 KiB."""
+_BROKEN = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_READONLY})
 
 _BACKWARDS = """
 SELECT position, seq, seqs, kind, flags, at_ms, mono_ms, counts, data, crc32 FROM event
@@ -70,8 +76,26 @@ def open_log(path: Path, *, create: bool = False) -> sqlite3.Connection:
             connection.close()
             raise
     except sqlite3.Error as fault:
-        raise log_fault(fault, f"the log {path} cannot be opened: {fault}", hint="Run `aquasmart status`.") from fault
+        raise trouble(path, fault, f"the log {path} cannot be opened", hint="Run `aquasmart status`.") from fault
     return connection
+
+
+def trouble(path: Path, fault: sqlite3.Error, what: str, *, hint: str = "") -> LogError:
+    """What a fault of SQLite means. A full disk has many faces (FULL, an I/O error, "cannot open"), so the partition is
+    asked, too: it must never be taken for a broken file."""
+    code = getattr(fault, "sqlite_errorcode", None)
+    if code == sqlite3.SQLITE_FULL or (code not in _BROKEN and free_bytes(path.parent) < FULL_BELOW_BYTES):
+        return LogFull(f"{what}: the disk is full", hint="Free space on the data partition; counting goes on.")
+    return log_fault(fault, f"{what}: {fault}", hint=hint)
+
+
+def free_bytes(folder: Path) -> int:
+    """What the partition of `folder` still takes from us. 0 where it cannot be asked."""
+    try:
+        found = os.statvfs(folder)
+    except OSError:
+        return 0
+    return found.f_bavail * found.f_frsize
 
 
 def open_log_read_only(path: Path) -> sqlite3.Connection:
@@ -110,13 +134,19 @@ def last_sound_row(
 ) -> Row | None:
     """The last row of a stream whose checksum holds, looked for from the end of the log backwards."""
     for values in connection.execute(_BACKWARDS, (number, first_position)):
-        row = Row._make(values[:9])
-        try:
-            if row_crc32(header.id, row) == values[9]:
-                return row
-        except (struct.error, AttributeError, TypeError):
-            continue  # a damaged record can hold any type
+        row = sound_row(header.id.bytes, values)
+        if row is not None:
+            return row
     return None
+
+
+def sound_row(stream_id: bytes, values: tuple[Any, ...]) -> Row | None:
+    """A row from its nine columns and its checksum; None where that does not hold."""
+    row = Row._make(values[:9])
+    try:
+        return row if row_crc32_of(stream_id, row) == values[9] else None
+    except (struct.error, AttributeError, TypeError):
+        return None  # a damaged record can hold any type
 
 
 def _set_up(connection: sqlite3.Connection, *, create: bool) -> None:
@@ -126,6 +156,8 @@ def _set_up(connection: sqlite3.Connection, *, create: bool) -> None:
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute(f"PRAGMA journal_size_limit = {JOURNAL_LIMIT_BYTES}")
     version = _version(connection)
+    if version >= NEXT_MAJOR:
+        raise LogError(f"the log's schema {version} is of another major", hint="Start the newer software again.")
     if version < SCHEMA_VERSION and create:
         _migrate(connection)
     elif version < SCHEMA_VERSION:

@@ -9,25 +9,31 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ..core.encoding import Batch, header_from_document, with_gaps
 from ..core.errors import Fenced, LogError
+from ..core.merging import clipped
 from ..core.model import Kind, Row, StreamHeader
-from .log_file import log_fault, open_log, open_log_read_only, row_crc32_of
+from .log_file import log_fault, open_log, open_log_read_only, sound_row, trouble
 
 _ROWS = """
 SELECT position, seq, seqs, kind, flags, at_ms, mono_ms, counts, data, crc32 FROM event
-WHERE position > ? AND stream = ? ORDER BY position LIMIT ?
+WHERE position > ? AND position <= ? AND stream = ? ORDER BY position LIMIT ?
 """
 _STREAMS = """
 SELECT stream, header, first_position, tail_seq, tail_position FROM stream WHERE stream > ? ORDER BY stream
 """
 _NEW_TAILS = """
-SELECT stream, max(position) FROM event WHERE position > ? GROUP BY stream
+SELECT stream, max(position) FROM event WHERE position > ? AND position <= ? GROUP BY stream
+"""
+_WINDOW = 20_000
+"""How many positions one statement may pass over: a read transaction of milliseconds, whatever the log's length. A long
+one would keep the write-ahead log from being used again."""
+_PLACE = """
+SELECT position, counts FROM event WHERE position > ? AND position <= ? AND stream = ? AND seq = ? LIMIT 1
 """
 _BACKWARDS = """
 SELECT position, seq, seqs, kind, flags, at_ms, mono_ms, counts, data, crc32 FROM event
@@ -94,7 +100,7 @@ class Outbox:
             connection.execute("COMMIT")
         except sqlite3.Error as fault:
             connection.close()
-            raise LogError(f"the log cannot be taken over: {fault}") from fault
+            raise trouble(self._path, fault, "the log cannot be taken over") from fault
         self._connection, self._fencing = connection, number
         self._data_version, self._known, self._looked_through, self.lanes = -1, 0, 0, {}
         return int(number)
@@ -146,25 +152,31 @@ class Outbox:
 
         A row with a wrong checksum is left out and so becomes part of a gap (docs/protocol.md §3): its volume is in the
         counts of the row that follows.
+
+        A row that was merged under our feet may straddle the mark: what is below it has been acknowledged with the
+        mark's counts, the rest is sent (docs/decisions/0009-merging.md).
         """
         mark = after or Mark(lane.number, lane.acked_seq, lane.acked_counts, lane.hint)
-        rows = self._sound_rows(lane, most_rows, mark)
+        rows = self._sound_rows(lane, most_rows, mark.position_hint, mark.acked_seq)
+        before_all = lane.first_position - 1
+        if mark.position_hint > before_all and (not rows or rows[0].seq - rows[0].seqs > mark.acked_seq):
+            # Rows seem to be missing. Before that is told to the cloud, the hint must not be what hides them.
+            rows = self._sound_rows(lane, most_rows, before_all, mark.acked_seq)
         if not rows:
-            return None if after else self._lost_tail(lane)
+            return None if after else self._without_rows(lane)
+        if rows[0].seq - rows[0].seqs < mark.acked_seq:
+            rows[0] = clipped(rows[0], mark.acked_seq)
         complete = with_gaps(rows, mark.acked_seq)
-        return Batch(lane.number, lane.header, mark.acked_counts, complete)
+        # What the cloud says of a mark whose row is gone may exceed what the next row says: it then names a difference.
+        return Batch(lane.number, lane.header, min(mark.acked_counts, complete[0].counts), complete)
 
     def position_of(self, lane: Lane, seq: int) -> tuple[int, int] | None:
         """Position and counts of the row that ends at `seq`, by a scan: only after a rewind."""
-        row = (
-            self._open()
-            .execute(
-                "SELECT position, counts FROM event WHERE position >= ? AND stream = ? AND seq = ? LIMIT 1",
-                (lane.first_position, lane.number, seq),
-            )
-            .fetchone()
-        )
-        return None if row is None else (row[0], row[1])
+        for low, high in self._windows(lane.first_position - 1, lane.last_position):
+            found = self._open().execute(_PLACE, (low, high, lane.number, seq)).fetchone()
+            if found is not None:
+                return (found[0], found[1])
+        return None
 
     def move_mark(self, mark: Mark, now_ms: int) -> None:
         """Record where a stream's mark is, in one transaction. Raises Fenced, LogError.
@@ -193,7 +205,7 @@ class Outbox:
         except sqlite3.Error as fault:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
-            raise LogError(f"the mark cannot be recorded: {fault}") from fault
+            raise trouble(self._path, fault, "the mark cannot be recorded") from fault
         self.assume(mark)
 
     def oldest_pending_at_ms(self) -> int | None:
@@ -201,8 +213,11 @@ class Outbox:
         lane = self.next_lane()
         if lane is None:
             return None
-        row = self._open().execute(_ROWS, (lane.hint, lane.number, 1)).fetchone()
-        return None if row is None else int(row[5])
+        for low, high in self._windows(lane.hint, lane.last_position):
+            row = self._open().execute(_ROWS, (low, high, lane.number, 1)).fetchone()
+            if row is not None:
+                return int(row[5])
+        return None
 
     @property
     def pending(self) -> int:
@@ -223,13 +238,13 @@ class Outbox:
         if self._looked_through == 0:
             # What is delivered needs no look.
             self._looked_through = min((lane.hint for lane in self.lanes.values()), default=self._last_position())
-        after = self._looked_through
-        for number, position in connection.execute(_NEW_TAILS, (after,)).fetchall():
-            self._looked_through = max(self._looked_through, position)
-            lane = self.lanes.get(number)
-            if lane is not None:
-                lane.last_seq = max(lane.last_seq, self._end_of(lane, after, position))
-                lane.last_position = max(lane.last_position, position)
+        for low, high in self._windows(self._looked_through, self._last_position()):
+            for number, position in connection.execute(_NEW_TAILS, (low, high)).fetchall():
+                self._looked_through = max(self._looked_through, position)
+                lane = self.lanes.get(number)
+                if lane is not None:
+                    lane.last_seq = max(lane.last_seq, self._end_of(lane, low, position))
+                    lane.last_position = max(lane.last_position, position)
 
     def _end_of(self, lane: Lane, after: int, through: int) -> int:
         """The seq of a stream's last new row. What a damaged row says of its own seq is not believed: a wrong one would
@@ -237,8 +252,9 @@ class Outbox:
         """
         damaged = 0
         for values in self._open().execute(_BACKWARDS, (after, through, lane.number)):
-            if sound := _sound([values], lane.header.id.bytes):
-                return sound[0].seq + damaged
+            row = sound_row(lane.header.id.bytes, values)
+            if row is not None:
+                return row.seq + damaged
             damaged += 1
         return max(lane.last_seq, lane.acked_seq) + damaged
 
@@ -257,49 +273,63 @@ class Outbox:
             mark = _before_what_is_left(connection, number, first)
         else:
             mark = connection.execute(_MARK, (number,)).fetchone()
+        # The stream's end outlives its rows: those that were pruned and are wanted again go out as a gap.
         if mark is None:
             end = _closed_at(tail, tail_position, 0, first - 1)
-            return Lane(number, header, first, end, acked_counts=header.opening_counts, hint=first - 1)
+            return Lane(number, header, first, end, first - 1, 0, header.opening_counts, first - 1)
         acked_seq, acked_counts, hint = mark
         if header.meter_id is not None and tail is not None and acked_seq >= tail:
             return None
         here = connection.execute("SELECT stream, seq FROM event WHERE position = ?", (hint,)).fetchone()
-        if here != (number, acked_seq):
+        # No row there: it was merged into a later one or pruned, and the hint is as good as before.
+        if here is not None and here != (number, acked_seq):
             hint = first - 1
         end = max(acked_seq, _closed_at(tail, tail_position, acked_seq, hint))
-        return Lane(number, header, first, end, 0, acked_seq, acked_counts, hint)
+        return Lane(number, header, first, end, hint, acked_seq, acked_counts, hint)
+
+    def _windows(self, after: int, through: int) -> Iterator[tuple[int, int]]:
+        """`after` < position ≤ `through` in pieces, from the first that holds rows: pruned ranges are not walked."""
+        first = self._open().execute("SELECT min(position) FROM event WHERE position > ?", (after,)).fetchone()[0]
+        if first is not None:
+            for low in range(first - 1, through, _WINDOW):
+                yield low, min(low + _WINDOW, through)
 
     def _last_position(self) -> int:
         return int(self._open().execute("SELECT coalesce(max(position), 0) FROM event").fetchone()[0])
 
-    def _sound_rows(self, lane: Lane, most_rows: int, mark: Mark) -> list[Row]:
-        rows: list[Row] = []
-        position = mark.position_hint
-        while not rows:
-            try:
-                found = self._open().execute(_ROWS, (position, lane.number, most_rows)).fetchall()
-            except sqlite3.Error as fault:
-                raise log_fault(fault, f"the log cannot be read: {fault}") from fault
-            if not found:
-                break
-            position = found[-1][0]
-            rows = [row for row in _sound(found, lane.header.id.bytes) if row.seq > mark.acked_seq]
-        return rows
+    def _sound_rows(self, lane: Lane, most_rows: int, after: int, acked_seq: int) -> list[Row]:
+        """The first rows of a stream beyond position `after` and beyond seq `acked_seq` whose checksum holds."""
+        connection, stream_id = self._open(), lane.header.id.bytes
+        try:
+            for low, high in self._windows(after, lane.last_position):
+                here = low
+                while here < high:
+                    found = connection.execute(_ROWS, (here, high, lane.number, most_rows)).fetchall()
+                    sound = [row for row in (sound_row(stream_id, values) for values in found) if row is not None]
+                    rows = [row for row in sound if row.seq > acked_seq]
+                    if rows:
+                        return rows
+                    here = found[-1][0] if len(found) == most_rows else high
+        except sqlite3.Error as fault:
+            raise trouble(self._path, fault, "the log cannot be read") from fault
+        return []
 
-    def _lost_tail(self, lane: Lane) -> Batch | None:
-        """Only damaged rows are left, or none: in a closed stream one gap. In an open one the next row will say.
+    def _without_rows(self, lane: Lane) -> Batch | None:
+        """No sound row is left beyond the mark: pruned rows that the cloud wants again, or damaged ones at the end.
 
-        The gap runs to where the meter's next stream opened, if that is in the same epoch: to the row that follows,
-        as any gap. Where the next run resumed from a sound row, that is 0 further (docs/protocol.md §3).
+        Where the meter's next stream has opened they become one gap. It runs to the stream's own noted end where that
+        is known, else to where the next stream opened if that is in the same epoch: to the row that follows, as any gap.
+        Where the next run resumed from a sound row that is 0 further (docs/protocol.md §3). In an open stream the next
+        row will say.
         """
         following = self._open().execute(_NEXT_OF_METER, (lane.number, lane.header.meter_id)).fetchone()
         if following is None or not lane.pending:
             return None
         next_header = header_from_document(json.loads(following[0]))
         same_epoch = next_header.epoch == lane.header.epoch
-        counts = max(lane.acked_counts, next_header.opening_counts if same_epoch else 0)
+        counts = max(lane.acked_counts, self._noted_end(lane), next_header.opening_counts if same_epoch else 0)
         gap = Row(
-            lane.last_position,
+            max(lane.last_position, lane.hint),
             lane.last_seq,
             lane.pending,
             Kind.GAP.value,
@@ -310,6 +340,13 @@ class Outbox:
             None,
         )
         return Batch(lane.number, lane.header, lane.acked_counts, [gap])
+
+    def _noted_end(self, lane: Lane) -> int:
+        """Counts at the stream's noted end, 0 where that is another seq than the one we know as its last."""
+        noted = (
+            self._open().execute("SELECT tail_seq, tail_counts FROM stream WHERE stream = ?", (lane.number,)).fetchone()
+        )
+        return int(noted[1]) if noted and noted[0] == lane.last_seq and lane.header.meter_id is not None else 0
 
 
 def _before_what_is_left(connection: sqlite3.Connection, number: int, first: int) -> tuple[int, int, int] | None:
@@ -327,21 +364,9 @@ def _before_what_is_left(connection: sqlite3.Connection, number: int, first: int
 def _closed_at(tail: int | None, tail_position: int | None, seq: int, position: int) -> int:
     """Where a stream ends by its header's row; 0 where that says nothing that can be believed.
 
-    Each seq has a position of its own: a tail further behind `seq` than positions allow is a damaged figure.
+    Each seq had a position of its own unless rows were merged: a tail much further behind `seq` than positions allow is
+    a damaged figure, and the rows themselves say where the stream ends.
     """
     if tail is None or tail_position is None or tail - seq > tail_position - position:
         return 0
     return tail
-
-
-def _sound(found: list[tuple[Any, ...]], stream_id: bytes) -> list[Row]:
-    """The rows whose checksum holds."""
-    rows: list[Row] = []
-    for values in found:
-        row = Row._make(values[:9])
-        try:
-            if row_crc32_of(stream_id, row) == values[9]:
-                rows.append(row)
-        except (struct.error, AttributeError, TypeError):
-            continue  # a damaged record can hold any type
-    return rows

@@ -11,7 +11,9 @@ from pathlib import Path
 from ..core.encoding import header_from_document
 from ..core.errors import LogError
 from ..core.model import Row, StreamHeader
+from ..core.retention import DAY_MS, DiskUse, record_bytes
 from .log_file import last_sound_row, open_log_read_only
+from .log_space import disk_use
 
 _STREAMS = """
 SELECT s.stream, s.header, s.first_position, s.tail_seq, s.tail_counts,
@@ -22,6 +24,29 @@ _AFTER = """
 SELECT e.position, e.seq, e.seqs, e.kind, e.flags, e.at_ms, e.mono_ms, e.counts, e.data, s.header
 FROM event e JOIN stream s USING (stream) WHERE e.position > ? ORDER BY e.position LIMIT ?
 """
+
+
+_OLDEST = "SELECT at_ms FROM event WHERE position > ? AND position <= ? AND stream = ? ORDER BY position LIMIT 1"
+_WINDOW = 20_000
+_WANTED = """
+SELECT coalesce(d.position_hint, s.first_position - 1) FROM stream s LEFT JOIN delivery d USING (stream)
+WHERE s.tail_seq IS NULL OR s.tail_seq > coalesce(d.acked_seq, 0)
+"""
+_LATEST = """
+SELECT position, seq, seqs, kind, flags, at_ms, mono_ms, counts, data FROM event ORDER BY position DESC LIMIT 200
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """The log on its disk."""
+
+    use: DiskUse
+    acknowledged_bytes: int
+    """About what could be pruned at once."""
+    grown_bytes: int
+    """About what was written in the last `grown_ms`, at most a day."""
+    grown_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +105,54 @@ class LogView:
         acked = (acked_seq or 0, header.opening_counts if acked_counts is None else acked_counts)
         oldest = None
         if tail_seq > acked[0]:
-            oldest = self._connection.execute(
-                "SELECT at_ms FROM event WHERE position > ? AND stream = ? LIMIT 1",
-                (first - 1 if hint is None else hint, number),
-            ).fetchone()
-        return StreamStanding(number, header, tail_seq, tail_counts, *acked, oldest[0] if oldest else None)
+            oldest = self._oldest_beyond(first - 1 if hint is None else hint, number)
+        return StreamStanding(number, header, tail_seq, tail_counts, *acked, oldest)
+
+    def _oldest_beyond(self, position: int, number: int) -> int | None:
+        """Wall time of a stream's first row beyond a position, looked for in pieces: no read lasts long."""
+        last = self.last_position()
+        for low in range(position, last, _WINDOW):
+            found = self._connection.execute(_OLDEST, (low, low + _WINDOW, number)).fetchone()
+            if found is not None:
+                return int(found[0])
+        return None
+
+    def usage(self) -> Usage:
+        """What the log takes on the disk, how much of it could go, and how fast it grows. Raises LogError."""
+        try:
+            return self._usage()
+        except sqlite3.Error as fault:
+            raise LogError(f"the log {self._path} cannot be read: {fault}") from fault
+
+    def _usage(self) -> Usage:
+        use = disk_use(self._connection, self._path)
+        first, last = self._connection.execute("SELECT min(position), max(position) FROM event").fetchone()
+        if first is None:
+            return Usage(use, 0, 0, 0)
+        wanted = min((p for (p,) in self._connection.execute(_WANTED).fetchall()), default=last)
+        # By position: where rows were merged this takes too much for held back, never too little.
+        acknowledged_bytes = use.page_bytes * max(0, wanted - first) // (last - first + 1)
+        since, grown_ms = self._a_day_ago(first, last)
+        latest = self._connection.execute(_LATEST).fetchall()
+        row_bytes = sum(record_bytes(Row._make(values)) for values in latest) // len(latest)
+        return Usage(use, acknowledged_bytes, (last - since) * row_bytes, grown_ms)
+
+    def _a_day_ago(self, first: int, last: int) -> tuple[int, int]:
+        """The position of a day before the last row, or the first there is; and how long before it was written."""
+        newest = self._at(last)[1]
+        low, high = first, last
+        while low < high:
+            middle = (low + high) // 2
+            position, at_ms = self._at(middle)
+            low, high = (position + 1, high) if at_ms < newest - DAY_MS else (low, middle)
+        since, at_ms = self._at(low)
+        return since, newest - at_ms
+
+    def _at(self, position: int) -> tuple[int, int]:
+        """Position and wall time of the first row from `position` on."""
+        query = "SELECT position, at_ms FROM event WHERE position >= ? ORDER BY position LIMIT 1"
+        found = self._connection.execute(query, (position,)).fetchone()
+        return int(found[0]), int(found[1])
 
     def rows_after(self, position: int, most: int) -> Iterator[tuple[Row, StreamHeader]]:
         """Rows of all streams in the order in which they were committed."""

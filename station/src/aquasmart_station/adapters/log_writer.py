@@ -14,7 +14,7 @@ from uuid import UUID
 
 from ..core.encoding import compact, header_document, header_from_document
 from ..core.model import Draft, Resume, Row, StreamHeader
-from .log_file import last_sound_row, log_fault, open_log, row_crc32
+from .log_file import last_sound_row, open_log, row_crc32, trouble
 
 _INSERT_EVENT = "INSERT INTO event VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _INSERT_STREAM = "INSERT INTO stream VALUES (?, ?, ?, ?, ?, NULL, NULL, NULL)"
@@ -62,7 +62,7 @@ class LogWriter:
             self._close_former_streams(connection)
         except sqlite3.Error as fault:
             self.close()
-            raise log_fault(fault, f"the log {self._path} cannot be read: {fault}") from fault
+            raise trouble(self._path, fault, f"the log {self._path} cannot be read") from fault
 
     def close(self) -> None:
         if self._connection is not None:
@@ -103,8 +103,19 @@ class LogWriter:
         except sqlite3.Error as fault:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
-            raise log_fault(fault, f"the log cannot be written: {fault}") from fault
+            raise trouble(self._path, fault, "the log cannot be written") from fault
         return rows
+
+    def settle(self) -> int:
+        """How many drafts of an append that failed are in the log after all: all of them, or none.
+
+        Raises LogError while that cannot be told; until it is, the same drafts must come again, first and unchanged.
+        """
+        try:
+            settled = self._settle(self._connected())
+        except sqlite3.Error as fault:
+            raise trouble(self._path, fault, "the log cannot be read") from fault
+        return len(settled.rows) if settled else 0
 
     def _connected(self) -> sqlite3.Connection:
         if self._connection is None:
@@ -114,7 +125,7 @@ class LogWriter:
 
     def _settle(self, connection: sqlite3.Connection) -> _Plan | None:
         """The doubtful plan of a failed append, if it turns out to be in the log after all."""
-        plan, self._doubtful = self._doubtful, None
+        plan = self._doubtful
         if plan is None:
             return None
         opened, row = plan.rows[-1]
@@ -122,6 +133,7 @@ class LogWriter:
             "SELECT e.seq, s.id FROM event e JOIN stream s USING (stream) WHERE e.position = ?",
             (row.position,),
         ).fetchone()
+        self._doubtful = None  # only now: while the log cannot be read, the doubt stays
         if found is None or found != (row.seq, opened.header.id.bytes):
             return None
         self._adopt(plan)
@@ -140,11 +152,11 @@ class LogWriter:
                 self._supersede(plan, header)
                 plan.opened.append(_Open(last_number, header, 0, header.opening_counts, plan.position))
             # A fresh object each time: the present state must survive a transaction that fails.
-            stream = _Open(stream.number, header, stream.seq + 1, draft.counts, plan.position)
+            stream = _Open(stream.number, header, stream.seq + draft.seqs, draft.counts, plan.position)
             plan.streams[header.id] = stream
             data = None if draft.data is None else compact(draft.data)
             row = Row(
-                plan.position, stream.seq, 1, int(draft.kind), int(draft.flags), draft.at_ms, draft.mono_ms,
+                plan.position, stream.seq, draft.seqs, int(draft.kind), int(draft.flags), draft.at_ms, draft.mono_ms,
                 draft.counts, data,
             )  # fmt: skip
             plan.rows.append((stream, row))

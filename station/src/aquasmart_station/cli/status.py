@@ -9,7 +9,10 @@ from typing import Any
 import click
 
 from ..config import load_config
+from ..core.degraded import words
 from ..core.showing import ago, litres
+
+MIB = 1 << 20
 
 
 @click.command()
@@ -46,9 +49,20 @@ def _show(report: dict[str, Any]) -> None:
     console.print(table)
     for name in ("reader", "sync"):
         console.print(f"{name:7} {_coloured(report[name]['state'])}  {report[name]['text']}")
+    console.print(f"disk    {_disk(report['disk'])}")
+    for reason in report["degraded"]:
+        console.print(f"[yellow]degraded: {reason}: {words(reason)}[/yellow]")
     for meter in report["meters"]:
         if meter["text"]:
             console.print(f"[yellow]{meter['meter_id']}: {meter['text']}[/yellow]")
+
+
+def _disk(disk: dict[str, Any]) -> str:
+    text = f"{disk['used_bytes'] / MIB:.1f} of {disk['budget_bytes'] / MIB:.0f} MiB"
+    if disk["autonomy_days"] is not None:
+        text += f" · room for {disk['autonomy_days']:.1f} days without the cloud at the present rate"
+    coarsest_ms = max(disk["resolution_ms"], disk["ring_resolution_ms"])
+    return text + (f" · events merged to {ago(coarsest_ms / 1000)}" if coarsest_ms else "")
 
 
 def _balance(report: dict[str, Any]) -> str:

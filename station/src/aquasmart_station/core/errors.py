@@ -42,6 +42,10 @@ class LogError(StationError):
     """The station's log could not be opened, read or appended to."""
 
 
+class LogFull(LogError):
+    """The disk has no room for the log. Never a sign of a broken file; nothing is lost, the meter remembers."""
+
+
 class RowDamaged(LogError):
     """A row of the log whose CRC does not match its contents."""
 

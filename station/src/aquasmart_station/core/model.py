@@ -197,6 +197,8 @@ class Draft:
     data: dict[str, Any] | None = None
     urgent: bool = False
     """Commit at once: end of a pour, reset, rollover, swap, a volatile totaliser's counts."""
+    seqs: int = 1
+    """How many drafts it stands for: more than one where neighbours were merged before they reached the log."""
 
 
 class Row(NamedTuple):

@@ -81,6 +81,10 @@ class EventLog(Protocol):
 
     def append(self, drafts: Sequence[Draft]) -> list[Row]: ...
 
+    def settle(self) -> int:
+        """How many drafts of an append that failed are in the log after all. Raises StationError where unknown."""
+        ...
+
 
 class BoardGauges(Protocol):
     """The board's own sensors."""

@@ -9,11 +9,12 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..core.backoff import Backoff
+from ..core.degraded import Reasons
 from ..core.errors import BadFrame, NoAnswer, StationError
-from ..core.model import Draft, Reading
+from ..core.model import Draft, Flag, Reading
 from ..core.observing import MeterObserver
 from ..core.ports import Clock, MeterLine
 from ..core.ring import Ring
@@ -24,11 +25,12 @@ SILENT_AFTER_POLLS = 10
 
 
 class Shelf:
-    """The ring between the polling threads and the one writer, with its lock."""
+    """The ring between the polling threads and the one writer, with its lock; and why the station is degraded."""
 
     def __init__(self, capacity: int) -> None:
         self.ring = Ring(capacity)
         self.wake = threading.Condition()
+        self.reasons = Reasons()
 
 
 @dataclass(slots=True)
@@ -171,5 +173,7 @@ class MeterPoller:
     def _hand_over(self, drafts: list[Draft]) -> None:
         if drafts:
             self._booked_mono_ns = self._clock.mono_ns()
+            if self._shelf.reasons.active:
+                drafts = [replace(draft, flags=draft.flags | Flag.DEGRADED) for draft in drafts]
             self._shelf.ring.put(drafts)
             self._shelf.wake.notify()

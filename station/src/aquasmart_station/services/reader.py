@@ -11,15 +11,18 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 from uuid import UUID
 
-from ..core.errors import LogDamaged, LogError
-from ..core.model import Board, Draft, Kind, Row, StreamHeader
+from ..core.degraded import DISK_FULL
+from ..core.errors import LogDamaged, LogError, LogFull
+from ..core.model import Board, Draft, Flag, Kind, Row, StreamHeader
 from ..core.ports import Clock, EventLog, LiveDisplay, Watchdog
 from ..core.showing import LOG_DAMAGED, MeterState, ServiceState, ago, litres
 from ..core.watching import words_for
 from .diagnosing import Diagnoser
+from .housekeeping import Housekeeping
 from .polling import MeterPoller, Shelf
 
 SHOW_EVERY_NS = 500_000_000
+SAY_REASONS_EVERY_NS = 5_000_000_000
 JOIN_S = 1.5
 """How long stopping waits for a poll under way: above every driver's answer deadline."""
 
@@ -36,6 +39,7 @@ class Reader:
         clock: Clock,
         board: Board,
         shelf: Shelf,
+        house: Housekeeping,
         make_pollers: Callable[[EventLog, Shelf], list[MeterPoller]],
         diagnoser: Diagnoser,
         new_id: Callable[[], UUID],
@@ -44,6 +48,7 @@ class Reader:
         self._log, self._live, self._watchdog, self._clock = log, live, watchdog, clock
         self._board, self._shelf, self._make_pollers, self._new_id = board, shelf, make_pollers, new_id
         self._diagnoser = diagnoser
+        self.reasons, self._house = shelf.reasons, house
         self._interval_ns = int(commit_interval_s * 1e9)
         self._pollers: list[MeterPoller] = []
         self._run_stream: StreamHeader | None = None
@@ -52,6 +57,7 @@ class Reader:
         self._commits = self._rows = 0
         self._oldest_ns: int | None = None
         self._shown_ns = 0
+        self._reasons_said_ns = 0
         self._committed_at_ms: int | None = None
 
     def stop(self) -> None:
@@ -73,6 +79,7 @@ class Reader:
         """Open the log and start polling; a log that cannot be opened is a recorded fault, tried again each second."""
         while not self._stop.is_set():
             try:
+                self._house.before_open()
                 self._log.open()
                 self._pollers = self._make_pollers(self._log, self._shelf)
                 self._shelf.ring.put([self._own(Kind.BOOT, {"clock": self._clock.quality()})])
@@ -81,6 +88,7 @@ class Reader:
                 self._give_up(fault)
             except LogError as fault:
                 self._fault = f"{fault} {fault.hint}".strip()
+                self.reasons.put(DISK_FULL, on=isinstance(fault, LogFull))
                 self._show(force=True)
                 self._stop.wait(1.0)
         for poller in self._pollers:
@@ -94,6 +102,8 @@ class Reader:
             self._shelf.wake.wait_for(self._due, timeout=0.1)
             drafts = self._shelf.ring.take() if self._due() else []
         committed = self._commit(drafts) if drafts else True
+        self._house.turn()
+        self._say_reasons()
         shown = self._show()
         if committed or shown:
             self._watchdog.pet()
@@ -114,19 +124,20 @@ class Reader:
         now_ns = self._clock.mono_ns()
         if self._oldest_ns is None:
             self._oldest_ns = now_ns
-        return ring.urgent or self._stop.is_set() or now_ns - self._oldest_ns >= self._interval_ns
+        return ring.urgent or self._stop.is_set() or now_ns - self._oldest_ns >= self._interval_ns * self._house.stretch
 
     def _commit(self, drafts: list[Draft]) -> bool:
+        began_ns = self._clock.mono_ns()
         try:
             rows: Sequence[Row] = self._log.append(drafts)
         except LogDamaged as fault:
             self._give_up(fault)
         except LogError as fault:
-            # Nothing is lost: the drafts go back in front, and the ring is bounded by not booking, not by dropping.
             self._fault = str(fault)
-            with self._shelf.wake:
-                self._shelf.ring.give_back(drafts)
+            self._take_back(drafts)
+            self._house.failed(fault, self._clock.mono_ns() - began_ns)
             return False
+        self._house.committed(self._clock.mono_ns() - began_ns)
         self._fault, self._oldest_ns = "", None
         self._commits += 1
         self._rows += len(rows)
@@ -138,6 +149,27 @@ class Reader:
         self._fault = f"{fault} {fault.hint}".strip()
         self._show(force=True, state=LOG_DAMAGED)
         raise fault
+
+    def _take_back(self, drafts: list[Draft]) -> None:
+        """Nothing is lost: what did not reach the log goes back in front. The ring stays bounded by merging, and at
+        last by not booking; it may merge what is known not to be in the log."""
+        landed, known = 0, True
+        try:
+            landed = self._log.settle()
+        except LogError:
+            known = False
+        with self._shelf.wake:
+            self._shelf.ring.give_back(drafts[landed:], as_they_are=not known)
+
+    def _say_reasons(self) -> None:
+        """A `degraded` row when the reasons have changed; not more often than people could read."""
+        now_ns = self._clock.mono_ns()
+        if not self.reasons.changed or now_ns - self._reasons_said_ns < SAY_REASONS_EVERY_NS:
+            return
+        self._reasons_said_ns = now_ns
+        with self._shelf.wake:
+            if self._shelf.ring.room:
+                self._shelf.ring.put([self._own(Kind.DEGRADED, {"reasons": self.reasons.note()})])
 
     def _finish(self) -> None:
         """Commit the ring and a `shutdown` row. Polls that end after this are re-derived as catch_up."""
@@ -155,6 +187,7 @@ class Reader:
                 drafts = self._shelf.ring.take()
         self._show(force=True, state="stopped")
         self._diagnoser.close()
+        self._house.close()
         self._log.close()
 
     def _own(self, kind: Kind, data: dict[str, Any] | None) -> Draft:
@@ -168,7 +201,8 @@ class Reader:
                 meter_boot_id=None, hardware_id=board.hardware_id, software=board.software,
                 clock=self._clock.quality(),
             )  # fmt: skip
-        return Draft(self._run_stream, kind, now_ms, mono_ms, 0, data=data, urgent=True)
+        flags = Flag.DEGRADED if self.reasons.active else Flag.NONE
+        return Draft(self._run_stream, kind, now_ms, mono_ms, 0, flags, data, urgent=True)
 
     def _show(self, *, force: bool = False, state: str = "") -> bool:
         now_ns = self._clock.mono_ns()
@@ -184,6 +218,7 @@ class Reader:
             "committed_at_ms": self._committed_at_ms,
             "fault": self._fault,
             "conditions": sorted(self._diagnoser.conditions),
+            **self._house.figures(),
         }
         state = state or ("log-fault" if self._fault else "running")
         self._watchdog.status(text)
@@ -200,6 +235,8 @@ class Reader:
         elif self._committed_at_ms is not None:
             since_s = (self._clock.wall_ns() // 1_000_000 - self._committed_at_ms) / 1000
             parts.append(f"last commit {ago(since_s)} ago")
+        if self.reasons.active:
+            parts.append(f"DEGRADED: {', '.join(sorted(self.reasons.active))}")
         return " · ".join(parts)
 
 

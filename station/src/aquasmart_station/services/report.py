@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from ..adapters.live import read_meters, read_service
-from ..adapters.log_view import LogView, StreamStanding
+from ..adapters.log_space import limits
+from ..adapters.log_view import LogView, StreamStanding, Usage
 from ..config import Config
+from ..core.retention import PRESSED_PERCENT, autonomy_hours
 from ..core.showing import MeterState, ServiceState
 
 STALE_MS = 10_000
@@ -23,7 +25,7 @@ STALE_MS = 10_000
 def station_report(config: Config) -> dict[str, Any]:
     """Volumes in µl from each epoch's baseline on; see docs/technician.md for every field. Raises LogError."""
     with LogView(config.log_path) as log:
-        standings = log.standings()
+        standings, usage = log.standings(), log.usage()
     mono_ms = time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000
     now_ms = time.time_ns() // 1_000_000
     live = read_meters(config.live_path)
@@ -40,6 +42,8 @@ def station_report(config: Config) -> dict[str, Any]:
         "pending": sum(standing.pending for standing in standings),
         "oldest_pending_s": max(0, (now_ms - min(oldest)) // 1000) if oldest else 0,
         "sync_state": sync["state"],
+        "degraded": [] if reader["state"] == "not-running" else reader.get("degraded", []),
+        "disk": _disk(config, usage, reader),
         "meters": meters,
         "streams": [
             {
@@ -52,6 +56,25 @@ def station_report(config: Config) -> dict[str, Any]:
         ],
         "reader": reader,
         "sync": sync,
+    }
+
+
+def _disk(config: Config, usage: Usage, reader: dict[str, Any]) -> dict[str, Any]:
+    """Budget and use in bytes; days of autonomy at the present rate, before anything need be merged."""
+    limit, use = limits(config.log_path, config.log.budget_bytes, config.log.retention_ms), usage.use
+    to_budget_bytes = limit.budget_bytes * PRESSED_PERCENT // 100 - use.page_bytes
+    hours = autonomy_hours(
+        room_bytes=min(to_budget_bytes, use.room_bytes(limit)) + usage.acknowledged_bytes,
+        grown_bytes=usage.grown_bytes,
+        grown_ms=usage.grown_ms,
+    )
+    return {
+        "budget_bytes": limit.budget_bytes,
+        "used_bytes": use.used_bytes,
+        "free_bytes": use.free_bytes,
+        "autonomy_days": None if hours is None else round(hours / 24, 1),
+        "resolution_ms": reader.get("resolution_ms", 0),
+        "ring_resolution_ms": reader.get("ring_resolution_ms", 0),
     }
 
 

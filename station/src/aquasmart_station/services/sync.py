@@ -79,8 +79,10 @@ class Sync:
         watchdog: Watchdog,
         draw: Callable[[], float],
         reader_gave_up: Callable[[], bool] = lambda: False,
+        hurry: Callable[[], bool] = lambda: False,
     ) -> None:
         self._reader_gave_up, self._asked_reader_s = reader_gave_up, clock.mono_ns() / 1e9
+        self._hurry = hurry
         self._outbox, self._courier, self._heartbeat, self._identity = outbox, courier, heartbeat, identity
         self._settings, self._clock, self._cloud_clock, self._draw = settings, clock, cloud_clock, draw
         self._watchdog = watchdog
@@ -156,6 +158,8 @@ class Sync:
         # request of its own.
         waited = self._fresh_since_s is None or now_s - self._fresh_since_s >= self._settings.linger_s
         self._flushing = self._flushing or waited or self._outbox.pending >= self._packer.size.rows
+        # What the cloud has makes room on the station: a reader short of space asks not to linger.
+        self._flushing = self._flushing or self._hurry()
         if not self._flushing:
             return False
         packed = self._packer.next()

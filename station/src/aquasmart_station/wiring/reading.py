@@ -9,8 +9,10 @@ from .. import __version__
 from ..adapters.board_sensors import BoardSensors, find_vcgencmd
 from ..adapters.clock import SystemClock, boot_id, hardware_id
 from ..adapters.live import LiveBoard
+from ..adapters.log_keeper import LogKeeper
 from ..adapters.log_writer import LogWriter
 from ..adapters.meter_line import DrivenLine
+from ..adapters.reserve import Reserve
 from ..adapters.serial_port import SerialLine
 from ..adapters.watchdog import SystemdWatchdog
 from ..config import Config, DetectConfig, MeterConfig
@@ -22,6 +24,7 @@ from ..core.ports import EventLog, Watchdog
 from ..core.watching import WatchSettings
 from ..meters.driver import make_driver
 from ..services.diagnosing import Diagnoser
+from ..services.housekeeping import Housekeeping
 from ..services.polling import MeterPoller, Shelf
 from ..services.reader import Reader
 from .running import Stopper, held, make_folders, shared
@@ -81,19 +84,28 @@ def _reader(config: Config, watchdog: Watchdog) -> Reader:
             for meter in config.meters
         ]
 
+    shelf = Shelf(config.reader.ring_rows)
+    house = Housekeeping(
+        keeper=LogKeeper(config.log_path, budget_bytes=config.log.budget_bytes, retention_ms=config.log.retention_ms),
+        reserve=Reserve(config.state_dir),
+        reasons=shelf.reasons,
+        ring=shelf.ring,
+        clock=clock,
+    )
     return Reader(
         log=LogWriter(config.log_path),
         live=LiveBoard(config.live_path),
         watchdog=watchdog,
         clock=clock,
         board=here,
-        shelf=Shelf(config.reader.ring_rows),
+        shelf=shelf,
+        house=house,
         make_pollers=pollers,
         diagnoser=Diagnoser(
             board=BoardSensors(clock, config.state_dir, vcgencmd=find_vcgencmd()),
             clock=clock,
             sensitivity=sensitivity,
-            reasons=None,
+            reasons=shelf.reasons,
             interval_s=detect.diagnostics_interval_s,
             supply_low_mv=detect.supply_low_mv,
         ),

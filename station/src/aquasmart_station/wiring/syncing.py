@@ -9,7 +9,7 @@ from pathlib import Path
 from .. import __version__
 from ..adapters.clock import SystemClock
 from ..adapters.http import HttpCourier, HttpSettings
-from ..adapters.live import LiveBoard, read_meters, read_service
+from ..adapters.live import LiveBoard, asked_to_hurry, read_meters, read_service
 from ..adapters.log_file import has_schema
 from ..adapters.log_outbox import Outbox
 from ..adapters.watchdog import SystemdWatchdog
@@ -61,6 +61,7 @@ def run_sync(config: Config) -> None:
             watchdog=watchdog,
             draw=random.random,
             reader_gave_up=lambda: _gave_up(config.live_path),
+            hurry=lambda: asked_to_hurry(config.live_path),
         )
         stopper.tell(sync.stop)
         sync.run()

@@ -1,0 +1,72 @@
+"""Why the station is degraded: a set of reasons, and what each means to the person who reads it. Pure.
+
+A reason is a word such as `disk-full`, with the meter after a colon where it concerns one: `sensor-stuck:tap-1`.
+While any is active, rows carry the flag `degraded`; each change of the set becomes a `degraded` row.
+"""
+
+from __future__ import annotations
+
+RING_NEAR_CAPACITY = "ring-near-capacity"
+DISK_FULL = "disk-full"
+DISK_SLOW = "disk-slow"
+LOG_OVER_BUDGET = "log-over-budget"
+WAL_LARGE = "wal-large"
+
+HURRY = frozenset({RING_NEAR_CAPACITY, DISK_FULL, LOG_OVER_BUDGET})
+"""With one of these active sync is asked to hurry: what the cloud has can make room."""
+
+WORDS = {
+    RING_NEAR_CAPACITY: "the log cannot be written fast enough; readings are merged in memory, every count is kept",
+    DISK_FULL: "the data partition is full; free space on it. Counting goes on in the space the log keeps for this",
+    DISK_SLOW: "a commit took longer than a second; the card may be worn or busy",
+    LOG_OVER_BUDGET: "the log is near its budget with events the cloud has not taken; the oldest are being merged",
+    WAL_LARGE: "something has held the log open for reading for minutes; end that program (an export, a copy)",
+    "rail-low": "the supply voltage is too low; check power supply and cable",
+    "throttled": "the board runs slowly because it is hot or its supply is weak",
+    "clock-unset": "the time is not known; connect the network or set the clock",
+    "memory-low": "the board is short of memory",
+    "sensor-stuck": "water was expected and the meter's count does not move; check valve and sensor",
+}
+
+
+class Reasons:
+    """The reasons that are active. Setting, clearing and reading may happen in any thread."""
+
+    def __init__(self) -> None:
+        # A dict and not a set that is replaced: one insertion or removal cannot lose another's.
+        self._active: dict[str, None] = {}
+        self._noted: frozenset[str] = frozenset()
+
+    def set(self, reason: str) -> None:
+        self._active[reason] = None
+
+    def clear(self, reason: str) -> None:
+        self._active.pop(reason, None)
+
+    def put(self, reason: str, *, on: bool) -> None:
+        """Set or clear."""
+        if on:
+            self.set(reason)
+        else:
+            self.clear(reason)
+
+    @property
+    def active(self) -> frozenset[str]:
+        return frozenset(self._active)
+
+    @property
+    def changed(self) -> bool:
+        """Whether the set differs from what was last noted."""
+        return self.active != self._noted
+
+    def note(self) -> list[str]:
+        """Take note of the present set, which is then no longer `changed`; in alphabetical order."""
+        self._noted = self.active
+        return sorted(self._noted)
+
+
+def words(reason: str) -> str:
+    """What a reason means and what to do, for people."""
+    name, _, of = reason.partition(":")
+    text = WORDS.get(name, name)
+    return f"{of}: {text}" if of else text
