@@ -154,3 +154,30 @@ def test_no_file_and_no_text(folder: Path) -> None:
     (folder / "binary.toml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(BadConfig, match="cannot be read"):
         load_config(folder / "binary.toml")
+
+
+def test_what_is_detected_has_defaults_and_bounds(folder: Path) -> None:
+    detect = load(folder, GOOD).detect
+    assert (detect.threshold, detect.window, detect.warm_up) == (3.0, 120, 30)
+    assert (detect.leak_after_s, detect.slow_leak_after_s, detect.stuck_after_s) == (1_800, 1_800, 10)
+    assert (detect.no_flow_after_s, detect.diagnostics_interval_s, detect.supply_low_mv) == (259_200, 3_600, 4_750)
+    assert load(folder, GOOD + "[detect]\nthreshold = 2.5\nno_flow_after_s = 0\n").detect.threshold == 2.5
+    wrong = """
+[detect]
+threshold = 1
+window = 20
+warm_up = 21
+leak_after_s = 0
+stuck_after_s = "soon"
+diagnostics_interval_s = 0.5
+supply_low_mv = 4.75
+sensitivity = 3
+"""
+    named = faults(folder, GOOD + wrong)
+    assert [fault.partition(":")[0] for fault in named] == [
+        f"detect.{key}"
+        for key in (
+            *("diagnostics_interval_s", "leak_after_s", "sensitivity", "stuck_after_s", "supply_low_mv", "threshold"),
+            "warm_up",
+        )
+    ]

@@ -26,6 +26,7 @@ class Seen(World):
     """A world whose readings pass an observer. Water runs in whole polls of 100 ms."""
 
     settings: WatchSettings = QUICK
+    period_ms: int = 100
     figures: dict[str, Any] = field(default_factory=dict)
     """What the meter says beside its count."""
 
@@ -35,7 +36,7 @@ class Seen(World):
 
     def _observe(self) -> None:
         self.observer = MeterObserver(
-            self.account, self.traits, settings=self.settings, sensitivity=Sensitivity(), period_ms=100
+            self.account, self.traits, settings=self.settings, sensitivity=Sensitivity(), period_ms=self.period_ms
         )
 
     def crash(self, kept: int = 0) -> None:
@@ -248,6 +249,21 @@ def test_a_stuck_sensor_is_one_row_and_a_flag_until_it_counts_again() -> None:
     first, second = here.run(0.2, 1)
     assert Flag.SENSOR_STUCK in first.flags
     assert Flag.SENSOR_STUCK not in second.flags
+
+
+def test_a_meter_that_is_read_twice_a_minute_has_pours_and_faults_too() -> None:
+    here = Seen(Meter(traits(), 1_000_000), traits(), period_ms=30_000, settings=WatchSettings(stuck_after_ms=100_000))
+    rows = here.poll()
+    for counts, flow_ul_s in ((0, 0), (450, 15_000), (450, 15_000), (0, 0), *[(0, 15_000)] * 4):
+        here.wait(30_000)
+        here.meter.flow(counts)
+        here.figures = {"flow_ul_s": flow_ul_s}
+        rows += here.poll()
+    pour, stuck = of_kind(rows, Kind.POUR, Kind.ANOMALY)
+    assert pour.data is not None
+    assert stuck.data is not None
+    assert (pour.data["volume_ul"], pour.data["duration_ms"]) == (2_000_000, 60_000)
+    assert (stuck.data["metric"], stuck.data["expected_ul"]) == ("stuck", 1_800_000)
 
 
 def test_the_boards_flags_are_on_every_row() -> None:

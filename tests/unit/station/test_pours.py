@@ -42,7 +42,7 @@ def test_a_pour_ends_after_two_seconds_without_a_count() -> None:
 
 
 def test_the_dribble_belongs_to_it_and_its_time_counts() -> None:
-    steps = poured(0, 3_000, 10) + [(3_900, 300), (4_000, 301), *still(4_000, 2_000, 301)]
+    steps = [*poured(0, 3_000, 10), (3_900, 300), (4_000, 301), *still(4_000, 2_000, 301)]
     _, (pour,) = follow(steps)
     assert (pour.to_counts, pour.duration_ms, pour.mean_ul_s) == (301, 4_000, 75_250)
     assert pour.peak_ul_s == 100_000
@@ -66,10 +66,10 @@ def test_its_volume_is_the_price_of_its_positions() -> None:
 
 
 def test_a_noisy_line_does_not_cut_a_pour_but_a_long_silence_ends_it() -> None:
-    bridged = poured(0, 1_000, 5) + [(10_900, 90), *still(10_900, 2_000, 90)]
+    bridged = [*poured(0, 1_000, 5), (10_900, 90), *still(10_900, 2_000, 90)]
     _, (pour,) = follow(bridged)
     assert (pour.from_counts, pour.to_counts) == (0, 90)
-    cut = poured(0, 1_000, 5) + [(11_200, 90), *poured(11_300, 500, 5, 95), *still(11_800, 2_000, 120)]
+    cut = [*poured(0, 1_000, 5), (11_200, 90), *poured(11_300, 500, 5, 95), *still(11_800, 2_000, 120)]
     _, found = follow(cut)
     assert [(pour.from_counts, pour.to_counts) for pour in found] == [(0, 50), (90, 120)]
 

@@ -12,12 +12,13 @@ row beyond the threshold on one side, or with a single one beyond `SPIKE` thresh
 What is found, at 10 Hz with the default window, warm-up and threshold (tests/unit/station/test_thirty_days.py):
 | injected | found within |
 |---|---|
-| spike for two minutes: round trip × 20, temperature + 10 °C | 1,800 readings (3 minutes) |
-| spike: one pour at three times its flow | that pour |
+| spike for two minutes: round trip × 20, temperature + 15 °C | 1,800 readings (3 minutes) |
+| spike: one pour at three times the usual flow | that pour |
 | lasting step: round trip × 2, interval × 1.5, supply − 0.3 V | 3,000 readings (5 minutes) |
-| drift: temperature 0.3 °C a minute | 6,000 readings (10 minutes) |
-| drift: round trip 10 % a minute | 12,000 readings (20 minutes) |
-| drift: flow 1 % of its first value from pour to pour | 60 pours |
+| drift: temperature 0.5 °C a minute, round trip 10 % a minute | 9,000 readings (15 minutes) |
+| drift: flow, 1 % or 0.5 % of the usual from pour to pour | 60 or 120 pours |
+
+What drifts so slowly that the window follows it (flow 0.2 % a pour) is not found here: the cloud sees months.
 """
 
 from __future__ import annotations
@@ -54,10 +55,10 @@ class Metric:
     """Judge the change over so many aggregates instead of the value: what follows the sun is not unusual."""
 
 
-FLOW = Metric("flow_ul_s", floor=500.0, floor_part=0.05, guard=10)
+FLOW = Metric("flow_ul_s", floor=500.0, floor_part=0.05, guard=60)
 ROUND_TRIP = Metric("rtt_us", floor=1_000.0, floor_part=0.2)
 INTERVAL = Metric("interval_ms", floor=2.0, floor_part=0.05)
-TEMPERATURE = Metric("temperature_change_mc", floor=250.0, change_over=10)
+TEMPERATURE = Metric("temperature_change_mc", floor=1_000.0, change_over=10)
 SUPPLY = Metric("supply_mv", floor=25.0, floor_part=0.005)
 
 

@@ -19,7 +19,7 @@ from __future__ import annotations
 from typing import Any
 
 from .model import Scale
-from .watching import LEAK, UNSEEN_MS, Alarm, Sight, WatchSettings
+from .watching import LEAK, Alarm, Sight, WatchSettings
 
 TRICKLE_UL = 10_000
 TRICKLE_UL_S = 5_000
@@ -73,7 +73,9 @@ class LeakWatch:
         pouring = _is_pour(sight)
         if pouring:
             self._poured_ms, self._segment_counts = sight.mono_ms, 0
-        empty_part = self._idle(sight, step_ms, counts) if step_ms <= UNSEEN_MS and not pouring else False
+        empty_part = (
+            self._idle(sight, step_ms, counts) if step_ms <= self._settings.unseen_ms and not pouring else False
+        )
         self._finish(sight, empty_part=empty_part)
         alarm = self._valve(sight, counts) or self._long(sight) or self._slow(sight)
         self.booked = self.pattern is not None and not (self.pattern == SLOW and pouring)

@@ -8,6 +8,7 @@ A pour is closed in the stream in which it flowed, before the row that ends that
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import replace
 from typing import Any
 
 from .accounting import Account
@@ -41,7 +42,9 @@ class MeterObserver:
         """Status bits of the board for every row. Set by another thread."""
         self.conditions: frozenset[str] = frozenset()
         """stuck, leak, no-flow: what is so at present. Replaced whole, read by another thread."""
+        # A slow meter's readings are farther apart than another's longest silence.
         self._bridge_ms = max(BRIDGE_MS, 3 * period_ms)
+        settings = replace(settings, unseen_ms=self._bridge_ms)
         self._pours = Pours(traits.scale, bridge_ms=self._bridge_ms)
         self._watch = MeterWatch(traits, settings)
         self._leaks = LeakWatch(traits.scale, settings)

@@ -50,6 +50,7 @@ class WatchSettings:
     slow_leak_after_ms: int = 1_800_000
     stuck_after_ms: int = 10_000
     no_flow_after_ms: int = 259_200_000
+    unseen_ms: int = UNSEEN_MS
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +98,7 @@ class MeterWatch:
             self._shown_ms = self._shown_ul_ms = self._valve_ms = 0
             if last is not None:
                 self.no_flow, self.stuck = False, self.stuck and sight.sensor_fault
-        elif sight.mono_ms - last.mono_ms <= UNSEEN_MS:
+        elif sight.mono_ms - last.mono_ms <= self._settings.unseen_ms:
             self._add(sight, sight.mono_ms - last.mono_ms)
         return self._stuck(sight) or self._no_flow(sight)
 
