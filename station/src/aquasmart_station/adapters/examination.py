@@ -72,7 +72,27 @@ def examine(
         if not isinstance(meaning, LogDamaged):
             raise meaning from fault
         found.damage.append(f"SQLite says: {fault}")
+    if found.damage:
+        _read_through(path)
     return found
+
+
+def _read_through(path: Path) -> None:
+    """Read the files plainly: SQLite reports a sector that cannot be read (EIO) as CORRUPT, which says more than it is.
+
+    Seen in SQLite 3.40: unixRead gives IOERR_CORRUPTFS for EIO, and the statement then ends with CORRUPT.
+    """
+    try:
+        for part in (path, path.with_name(path.name + "-wal")):
+            if part.exists():
+                with part.open("rb") as file:
+                    while file.read(1 << 20):
+                        pass
+    except OSError as fault:
+        raise LogError(
+            f"{path} cannot be read: {fault.strerror}",
+            hint="The card may be failing. `aquasmart log salvage --force` saves what can still be read.",
+        ) from fault
 
 
 def _nothing_there(path: Path, found: Examination) -> bool:

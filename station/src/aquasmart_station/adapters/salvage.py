@@ -44,6 +44,7 @@ class Figures:
     """What was saved and what was not, for people and programs."""
 
     pages: int = 0
+    pages_unreadable: int = 0
     streams: int = 0
     rows: int = 0
     unacknowledged_rows: int = 0
@@ -71,9 +72,10 @@ class _Found:
     bad_positions: set[int] = field(default_factory=set)
 
 
-def salvage(damaged: Path, fresh: Path) -> Figures:
+def salvage(damaged: Path, fresh: Path, *, skip_unreadable: bool = False) -> Figures:
     """Build the log `fresh` (which must not exist) from `damaged` and its -wal. Raises LogError, OSError.
 
+    `skip_unreadable`: pages that the disk cannot give any more are done without; else they raise OSError.
     It is left open to more rows: `seal` makes it one durable file.
     """
     figures, found = Figures(), _Found()
@@ -81,7 +83,7 @@ def salvage(damaged: Path, fresh: Path) -> Figures:
     try:
         # Durable at the end, by `seal`; until then a cut means starting again.
         connection.execute("PRAGMA synchronous = OFF")
-        with PageFile(damaged) as pages:
+        with PageFile(damaged, skip_unreadable=skip_unreadable) as pages:
             figures.pages = pages.versions
             for version in range(pages.versions):
                 _collect(pages, version, found)
@@ -94,6 +96,7 @@ def salvage(damaged: Path, fresh: Path) -> Figures:
                     raise
                 connection.execute("ROLLBACK") if connection.in_transaction else None
                 figures.acknowledged_left_behind = True
+            figures.pages_unreadable = pages.unreadable
         settle_ends(connection, found.headers, found.marks, figures)
         _copy_other_tables(connection, damaged)
         connection.execute("UPDATE fence SET number = max(number, ?)", (found.fence,))
