@@ -6,7 +6,6 @@ so that a sync process which slept through its own replacement cannot move a mar
 
 from __future__ import annotations
 
-import json
 import os
 import sqlite3
 import struct
@@ -14,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..core.encoding import Batch, header_from_document, with_gaps
+from ..core.encoding import Batch, with_gaps
 from ..core.errors import Fenced, LogError
 from ..core.model import Kind, Row, StreamHeader
-from .log_file import log_fault, open_log, open_log_read_only, row_crc32_of
+from .log_file import log_fault, open_log, open_log_read_only, read_header, row_crc32_of
 
 _ROWS = """
 SELECT position, seq, seqs, kind, flags, at_ms, mono_ms, counts, data, crc32 FROM event
@@ -94,7 +93,7 @@ class Outbox:
             connection.execute("COMMIT")
         except sqlite3.Error as fault:
             connection.close()
-            raise LogError(f"the log cannot be taken over: {fault}") from fault
+            raise log_fault(fault, f"the log cannot be taken over: {fault}") from fault
         self._connection, self._fencing = connection, number
         self._data_version, self._known, self._looked_through, self.lanes = -1, 0, 0, {}
         return int(number)
@@ -193,7 +192,7 @@ class Outbox:
         except sqlite3.Error as fault:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
-            raise LogError(f"the mark cannot be recorded: {fault}") from fault
+            raise log_fault(fault, f"the mark cannot be recorded: {fault}") from fault
         self.assume(mark)
 
     def oldest_pending_at_ms(self) -> int | None:
@@ -252,7 +251,7 @@ class Outbox:
         tail_position: int | None,
     ) -> Lane | None:
         """The lane of a stream, None where it is closed and delivered: those are forgotten, not kept in memory."""
-        header = header_from_document(json.loads(header_text))
+        header = read_header(header_text)
         if self._everything:
             mark = _before_what_is_left(connection, number, first)
         else:
@@ -295,7 +294,7 @@ class Outbox:
         following = self._open().execute(_NEXT_OF_METER, (lane.number, lane.header.meter_id)).fetchone()
         if following is None or not lane.pending:
             return None
-        next_header = header_from_document(json.loads(following[0]))
+        next_header = read_header(following[0])
         same_epoch = next_header.epoch == lane.header.epoch
         counts = max(lane.acked_counts, next_header.opening_counts if same_epoch else 0)
         gap = Row(

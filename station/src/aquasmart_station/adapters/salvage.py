@@ -7,7 +7,6 @@ it was found on, nor what led there. Unacknowledged rows are written first: if t
 
 from __future__ import annotations
 
-import json
 import sqlite3
 import struct
 from collections.abc import Iterator
@@ -16,11 +15,10 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from ..core.encoding import header_from_document
 from ..core.errors import LogError
 from ..core.model import Row, StreamHeader
 from .examination import header_is_sound
-from .log_file import log_fault, open_log, row_crc32_of
+from .log_file import log_fault, open_log, read_header, row_crc32_of
 from .page_file import PageFile
 from .salvage_ends import settle_ends
 
@@ -149,7 +147,7 @@ def _keep_stream(found: _Found, number: int, values: tuple[Any, ...]) -> None:
     former = found.streams.get(number)
     places_fit = isinstance(values[4], int) and all(isinstance(value, int | None) for value in values[5:])
     if places_fit and (former is None or former[1] == values[1]):
-        header = header_from_document(json.loads(values[3]))
+        header = read_header(values[3])
         if header.meter_id == values[2]:
             found.streams[number] = (number, *values[1:])
             found.headers[number] = header
