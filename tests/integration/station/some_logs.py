@@ -130,9 +130,8 @@ def delivered_counts(path: Path) -> list[tuple[int, int]]:
         headers = dict(connection.execute("SELECT stream, header FROM stream WHERE meter_id IS NOT NULL"))
         acked = dict(connection.execute("SELECT stream, acked_counts FROM delivery"))
     intervals = [(json.loads(text)["opening_counts"], acked[n]) for n, text in headers.items() if n in acked]
-    for batch in drain(path):
-        if batch.header.meter_id is not None:
-            intervals.append((batch.counts_before, batch.counts_through))
+    sent = [batch for batch in drain(path) if batch.header.meter_id is not None]
+    intervals += [(batch.counts_before, batch.counts_through) for batch in sent]
     return sorted(interval for interval in intervals if interval[0] < interval[1])
 
 
@@ -153,7 +152,9 @@ def next_run(path: Path, counts: int) -> None:
     writer.open()
     resume = writer.resume("tap-1")
     if resume is None:
-        writer.append([Draft(replace(header(opening=counts), epoch=uuid4(), epoch_from=counts), Kind.BASELINE, 1, 1, counts)])
+        writer.append(
+            [Draft(replace(header(opening=counts), epoch=uuid4(), epoch_from=counts), Kind.BASELINE, 1, 1, counts)]
+        )
     else:
         opened = replace(resume.header, id=uuid4(), opening_counts=resume.counts)
         writer.append([Draft(opened, Kind.CATCH_UP, NOON_MS + 10_000_000, 1, counts)])

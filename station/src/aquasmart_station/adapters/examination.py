@@ -7,18 +7,24 @@ say nothing about what the file holds.
 
 from __future__ import annotations
 
-import json
 import sqlite3
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from uuid import UUID
 
-from ..core.encoding import header_from_document
 from ..core.errors import LogDamaged, LogError
 from ..core.model import Row
-from .log_file import log_fault, row_crc32_of
+from .log_file import (
+    APPLICATION_ID,
+    SCHEMA_VERSION,
+    damaged_text,
+    log_fault,
+    read_header,
+    row_crc32_of,
+    schema_of,
+    schema_texts,
+)
 
 TABLES = frozenset({"stream", "event", "delivery", "fence"})
 LEAST_ROWS = 1_000
@@ -69,10 +75,33 @@ def examine(
             connection.close()
     except sqlite3.Error as fault:
         meaning = log_fault(fault, f"{path} cannot be looked at: {fault}")
-        if not isinstance(meaning, LogDamaged):
+        # ERROR: a statement that never changes does not fit the schema, so the schema is not what it was.
+        if not isinstance(meaning, LogDamaged) and getattr(fault, "sqlite_errorcode", 0) != sqlite3.SQLITE_ERROR:
             raise meaning from fault
         found.damage.append(f"SQLite says: {fault}")
+    except UnicodeDecodeError:
+        found.damage.append("SQLite's own words about the schema are no text")  # it quotes what it read
+    if found.damage:
+        _read_through(path)
     return found
+
+
+def _read_through(path: Path) -> None:
+    """Read the files plainly: SQLite reports a sector that cannot be read (EIO) as CORRUPT, which says more than it is.
+
+    Seen in SQLite 3.40: unixRead gives IOERR_CORRUPTFS for EIO, and the statement then ends with CORRUPT.
+    """
+    try:
+        for part in (path, path.with_name(path.name + "-wal")):
+            if part.exists():
+                with part.open("rb") as file:
+                    while file.read(1 << 20):
+                        pass
+    except OSError as fault:
+        raise LogError(
+            f"{path} cannot be read: {fault.strerror}",
+            hint="The card may be failing. `aquasmart log salvage --force` saves what can still be read.",
+        ) from fault
 
 
 def _nothing_there(path: Path, found: Examination) -> bool:
@@ -96,19 +125,25 @@ def _open(path: Path) -> sqlite3.Connection:
     open_or_cut = any(path.with_name(path.name + end).exists() for end in ("-shm", "-wal"))
     mode = "mode=ro" if open_or_cut else "immutable=1"
     connection = sqlite3.connect(f"file:{path}?{mode}", uri=True, timeout=BUSY_S, isolation_level=None)
+    connection.text_factory = damaged_text
     connection.execute("PRAGMA query_only = ON")
     return connection
 
 
 def _identities(connection: sqlite3.Connection, found: Examination) -> dict[int, bytes] | None:
     """Stream numbers to identities, None without a schema. What is no log, or has unreadable headers, is damage."""
-    there = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
     version = connection.execute("PRAGMA user_version").fetchone()[0]
+    there = schema_texts(connection)
     if not there and not version:
         found.all_rows = True  # made, and cut before its schema: the reader goes on with it
         return None
-    if not there >= TABLES:
-        found.damage.append(f"tables are missing: {', '.join(sorted(TABLES - there))}")
+    # What a newer version added is not known here; what we know must be as it was made, to the letter: a flipped bit in
+    # the schema is a table or a column of another name.
+    known = schema_of(min(version, SCHEMA_VERSION))
+    wrong = [name for name in known if there.get(name) != known[name]] if version <= SCHEMA_VERSION else []
+    missing = sorted(TABLES - there.keys())
+    if missing or wrong or connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
+        found.damage.append(f"the file is no log of ours: {', '.join(missing or wrong) or 'application id'}")
         return None
     identities = {}
     for number, identity, text in connection.execute("SELECT stream, id, header FROM stream").fetchall():
@@ -119,10 +154,10 @@ def _identities(connection: sqlite3.Connection, found: Examination) -> dict[int,
 
 
 def header_is_sound(identity: object, text: object) -> bool:
-    """Whether a stream's header is whole JSON of a header and about this very stream."""
+    """Whether a stream's header is whole, by its checksum, and about this very stream."""
     try:
-        return header_from_document(json.loads(str(text))).id == UUID(bytes=identity)  # type: ignore[arg-type]
-    except (ValueError, TypeError, KeyError, AttributeError):
+        return isinstance(identity, bytes) and read_header(str(text)).id.bytes == identity
+    except LogDamaged:
         return False
 
 

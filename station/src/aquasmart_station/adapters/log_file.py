@@ -6,15 +6,18 @@ Everything that reads or writes the log opens it here, so that page size, WAL an
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import sqlite3
 import struct
 import zlib
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+from ..core.encoding import compact, header_document, header_from_document
 from ..core.errors import LogBusy, LogDamaged, LogError, LogFull
 from ..core.model import Row, StreamHeader
 
@@ -34,7 +37,8 @@ SELECT position, seq, seqs, kind, flags, at_ms, mono_ms, counts, data, crc32 FRO
 WHERE stream = ? AND position >= ? ORDER BY position DESC
 """
 _PACKED = struct.Struct("<16sqqqqqqq")
-_DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+# TOOBIG: a record that claims a gigabyte; no row of ours comes near it.
+_DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_TOOBIG})
 _BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 
 
@@ -61,6 +65,29 @@ def row_crc32_of(stream_id: bytes, row: Row) -> int:
     return zlib.crc32(packed if row[8] is None else packed + row[8].encode())
 
 
+def header_text(header: StreamHeader) -> str:
+    """A stream's header as the log keeps it: the wire's document and a CRC-32 over it."""
+    document = header_document(header)
+    return compact(document | {"crc32": zlib.crc32(compact(document).encode())})
+
+
+def read_header(text: str) -> StreamHeader:
+    """The inverse. Raises LogDamaged: a header is what prices every row of its stream.
+
+    A log of the first version has headers without a checksum; they are taken if they are whole.
+    """
+    try:
+        document = json.loads(text)
+        crc32 = document.pop("crc32", None)
+        if crc32 is None or crc32 == zlib.crc32(compact(document).encode()):
+            return header_from_document(document)
+    except (ValueError, TypeError, KeyError, AttributeError):
+        pass
+    raise LogDamaged(
+        "the header of a stream in the log is damaged", hint="Stop the services and run `aquasmart check`."
+    )
+
+
 def open_log(path: Path, *, create: bool = False) -> sqlite3.Connection:
     """A writing connection: WAL, synchronous=FULL, 1 KiB pages, autocommit.
 
@@ -70,6 +97,7 @@ def open_log(path: Path, *, create: bool = False) -> sqlite3.Connection:
         if not create and not path.exists():
             raise LogError(f"there is no log at {path}", hint="The reader creates it; is aquasmart-reader running?")
         connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
+        connection.text_factory = damaged_text
         try:
             _set_up(connection, create=create)
         except BaseException:
@@ -108,11 +136,17 @@ def open_log_read_only(path: Path) -> sqlite3.Connection:
         open_or_cut = any(path.with_name(path.name + end).exists() for end in ("-shm", "-wal"))
         mode = "mode=ro" if open_or_cut else "immutable=1"
         connection = sqlite3.connect(f"file:{path}?{mode}", uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None)
+        connection.text_factory = damaged_text
         connection.execute("PRAGMA query_only = ON")
         connection.execute("SELECT number FROM fence").fetchone()
     except sqlite3.Error as fault:
         raise log_fault(fault, f"the log {path} cannot be read: {fault}") from fault
     return connection
+
+
+def damaged_text(raw: bytes) -> str:
+    """Text; where it is no UTF-8, something whose checksum cannot hold, instead of a fault of the whole query."""
+    return raw.decode("utf-8", "replace")
 
 
 def lock(path: Path, *, exclusive: bool, wait: bool = False) -> int:
@@ -180,6 +214,23 @@ def _migrate(connection: sqlite3.Connection) -> None:
     except BaseException:
         connection.execute("ROLLBACK")
         raise
+
+
+@cache
+def schema_of(version: int) -> dict[str, str]:
+    """Names and texts of everything that a log of this schema version consists of; `version` up to SCHEMA_VERSION."""
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    try:
+        for each in range(1, version + 1):
+            _run(connection, f"log_{each:04}.sql")
+        return schema_texts(connection)
+    finally:
+        connection.close()
+
+
+def schema_texts(connection: sqlite3.Connection) -> dict[str, str]:
+    """The same of an open log. Indexes that SQLite makes by itself have no text and are left out."""
+    return dict(connection.execute("SELECT name, sql FROM sqlite_schema WHERE sql IS NOT NULL"))
 
 
 def _run(connection: sqlite3.Connection, name: str) -> None:

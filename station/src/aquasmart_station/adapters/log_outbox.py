@@ -6,18 +6,17 @@ so that a sync process which slept through its own replacement cannot move a mar
 
 from __future__ import annotations
 
-import json
 import os
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..core.encoding import Batch, header_from_document, with_gaps
+from ..core.encoding import Batch, with_gaps
 from ..core.errors import Fenced, LogError
 from ..core.merging import clipped
 from ..core.model import Kind, Row, StreamHeader
-from .log_file import log_fault, open_log, open_log_read_only, sound_row, trouble
+from .log_file import log_fault, open_log, open_log_read_only, read_header, sound_row, trouble
 
 _ROWS = """
 SELECT position, seq, seqs, kind, flags, at_ms, mono_ms, counts, data, crc32 FROM event
@@ -268,7 +267,7 @@ class Outbox:
         tail_position: int | None,
     ) -> Lane | None:
         """The lane of a stream, None where it is closed and delivered: those are forgotten, not kept in memory."""
-        header = header_from_document(json.loads(header_text))
+        header = read_header(header_text)
         if self._everything:
             mark = _before_what_is_left(connection, number, first)
         else:
@@ -318,14 +317,14 @@ class Outbox:
         """No sound row is left beyond the mark: pruned rows that the cloud wants again, or damaged ones at the end.
 
         Where the meter's next stream has opened they become one gap. It runs to the stream's own noted end where that
-        is known, else to where the next stream opened if that is in the same epoch: to the row that follows, as any gap.
-        Where the next run resumed from a sound row that is 0 further (docs/protocol.md §3). In an open stream the next
+        is known, else to where the next stream opened if that is in the same epoch: to the row that follows, as any
+        gap. Where the next run resumed from a sound row that is 0 further (docs/protocol.md §3). In an open stream the next
         row will say.
         """
         following = self._open().execute(_NEXT_OF_METER, (lane.number, lane.header.meter_id)).fetchone()
         if following is None or not lane.pending:
             return None
-        next_header = header_from_document(json.loads(following[0]))
+        next_header = read_header(following[0])
         same_epoch = next_header.epoch == lane.header.epoch
         counts = max(lane.acked_counts, self._noted_end(lane), next_header.opening_counts if same_epoch else 0)
         gap = Row(

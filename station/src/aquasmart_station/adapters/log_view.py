@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..core.encoding import header_from_document
 from ..core.errors import LogError
 from ..core.model import Row, StreamHeader
 from ..core.retention import DAY_MS, DiskUse, record_bytes
-from .log_file import last_sound_row, open_log_read_only
+from .log_file import last_sound_row, open_log_read_only, read_header
 from .log_space import disk_use
 
 _STREAMS = """
@@ -98,7 +96,7 @@ class LogView:
         hint: int | None,
         _acked_at_ms: int | None,
     ) -> StreamStanding:
-        header = header_from_document(json.loads(header_text))
+        header = read_header(header_text)
         if tail_seq is None or tail_counts is None:
             row = last_sound_row(self._connection, number, header, first)
             tail_seq, tail_counts = (row.seq, row.counts) if row else (0, header.opening_counts)
@@ -160,7 +158,7 @@ class LogView:
         for values in self._connection.execute(_AFTER, (position, most)).fetchall():
             text = values[9]
             if text not in headers:
-                headers[text] = header_from_document(json.loads(text))
+                headers[text] = read_header(text)
             yield Row._make(values[:9]), headers[text]
 
     def last_position(self) -> int:

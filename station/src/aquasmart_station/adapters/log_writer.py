@@ -5,16 +5,15 @@ One writer and one transaction for all meters. `append` returns after the commit
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
 
-from ..core.encoding import compact, header_document, header_from_document
+from ..core.encoding import compact
 from ..core.model import Draft, Resume, Row, StreamHeader
-from .log_file import last_sound_row, open_log, row_crc32, trouble
+from .log_file import header_text, last_sound_row, open_log, read_header, row_crc32, trouble
 
 _INSERT_EVENT = "INSERT INTO event VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _INSERT_STREAM = "INSERT INTO stream VALUES (?, ?, ?, ?, ?, NULL, NULL, NULL)"
@@ -77,8 +76,8 @@ class LogWriter:
             "SELECT stream, header, first_position FROM stream WHERE meter_id = ? ORDER BY stream DESC",
             (meter_id,),
         )
-        for number, header_text, first_position in streams.fetchall():
-            header = header_from_document(json.loads(header_text))
+        for number, text, first_position in streams.fetchall():
+            header = read_header(text)
             row = last_sound_row(connection, number, header, first_position)
             if row is not None:
                 return Resume(header, row.counts, row.at_ms, row.mono_ms, row.data)
@@ -184,7 +183,7 @@ class LogWriter:
                     stream.number,
                     header.id.bytes,
                     header.meter_id,
-                    compact(header_document(header)),
+                    header_text(header),
                     stream.position,
                 ),
             )
@@ -208,8 +207,8 @@ class LogWriter:
         still_open = connection.execute(
             "SELECT stream, header, first_position FROM stream WHERE tail_seq IS NULL"
         ).fetchall()
-        for number, header_text, first_position in still_open:
-            header = header_from_document(json.loads(header_text))
+        for number, text, first_position in still_open:
+            header = read_header(text)
             if any(stream.number == number for stream in self._streams.values()):
                 continue
             row = last_sound_row(connection, number, header, first_position)

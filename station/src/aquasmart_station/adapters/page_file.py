@@ -6,6 +6,7 @@ stay as they were found.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -27,10 +28,14 @@ LARGEST_PAYLOAD_BYTES = 1 << 20
 
 
 class PageFile:
-    """A context manager. Raises OSError where a file that is there cannot be read."""
+    """A context manager. Raises OSError where a file that is there cannot be read.
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    `skip_unreadable`: a page that the disk cannot give is passed over instead, and counted.
+    """
+
+    def __init__(self, path: Path, *, skip_unreadable: bool = False) -> None:
+        self._path, self._skip_unreadable = path, skip_unreadable
+        self.unreadable = 0
         self._wal_path = path.with_name(path.name + "-wal")
         self._file: BinaryIO | None = None
         self._wal: BinaryIO | None = None
@@ -44,7 +49,9 @@ class PageFile:
             self._pages = -(-self._path.stat().st_size // PAGE_BYTES)
         if self._wal_path.exists():
             self._wal = self._wal_path.open("rb")
-            self._frames = committed_frames(self._wal.read(WAL_HEADER_BYTES), self._heads(self._wal), PAGE_BYTES)
+            self._frames = committed_frames(
+                self._bytes(self._wal, 0, WAL_HEADER_BYTES), self._heads(self._wal), PAGE_BYTES
+            )
             self._latest = {frame.number: frame.offset for frame in self._frames}
         return self
 
@@ -86,21 +93,20 @@ class PageFile:
             return self._read(self._wal, offset)
         return self._read(self._file, (number - 1) * PAGE_BYTES)
 
-    @staticmethod
-    def _read(file: BinaryIO | None, offset: int) -> bytes:
-        if file is None:
-            return b""
-        file.seek(offset)
+    def _read(self, file: BinaryIO | None, offset: int) -> bytes:
         # A file cut within a page: what is left of it is still looked through.
-        return file.read(PAGE_BYTES).ljust(PAGE_BYTES, b"\0")
+        return b"" if file is None else self._bytes(file, offset, PAGE_BYTES).ljust(PAGE_BYTES, b"\0")
 
-    @staticmethod
-    def _heads(wal: BinaryIO) -> Iterator[bytes]:
-        offset = WAL_HEADER_BYTES
-        while True:
-            wal.seek(offset)
-            head = wal.read(FRAME_HEADER_BYTES)
-            if len(head) < FRAME_HEADER_BYTES:
-                return
-            yield head
-            offset += FRAME_HEADER_BYTES + PAGE_BYTES
+    def _bytes(self, file: BinaryIO, offset: int, size: int) -> bytes:
+        try:
+            return os.pread(file.fileno(), size, offset)
+        except OSError:
+            if not self._skip_unreadable:
+                raise
+            self.unreadable += 1
+            return b""
+
+    def _heads(self, wal: BinaryIO) -> Iterator[bytes]:
+        step = FRAME_HEADER_BYTES + PAGE_BYTES
+        for offset in range(WAL_HEADER_BYTES, os.fstat(wal.fileno()).st_size - FRAME_HEADER_BYTES + 1, step):
+            yield self._bytes(wal, offset, FRAME_HEADER_BYTES)

@@ -25,6 +25,8 @@ class Intent:
     folder: Path
     reason: str
     at_ms: int
+    skip_unreadable: bool
+    """Asked for by a person: go on without what the disk cannot give any more."""
 
     @property
     def quarantined(self) -> Path:
@@ -47,10 +49,12 @@ def pending_intent(log: Path) -> Intent | None:
         said = json.loads(intent_path(log).read_text())
     except FileNotFoundError:
         return None
-    return Intent(log, log.parent / "quarantine" / said["folder"], said["reason"], said["at_ms"])
+    return Intent(
+        log, log.parent / "quarantine" / said["folder"], said["reason"], said["at_ms"], said["skip_unreadable"]
+    )
 
 
-def begin(log: Path, reason: str, now_ms: int) -> Intent:
+def begin(log: Path, reason: str, now_ms: int, *, skip_unreadable: bool = False) -> Intent:
     """Decide where the log goes, durably. Raises OSError."""
     shelf = log.parent / "quarantine"
     stamp = datetime.fromtimestamp(now_ms / 1000, UTC).strftime("%Y%m%dT%H%M%SZ")
@@ -58,8 +62,8 @@ def begin(log: Path, reason: str, now_ms: int) -> Intent:
     while (shelf / name).exists():
         number += 1
         name = f"{stamp}-{number}"
-    intent = Intent(log, shelf / name, reason, now_ms)
-    document = {"folder": name, "reason": reason, "at_ms": now_ms}
+    intent = Intent(log, shelf / name, reason, now_ms, skip_unreadable)
+    document = {"folder": name, "reason": reason, "at_ms": now_ms, "skip_unreadable": skip_unreadable}
     write_durably(intent_path(log), json.dumps(document))
     return intent
 

@@ -7,7 +7,6 @@ it was found on, nor what led there. Unacknowledged rows are written first: if t
 
 from __future__ import annotations
 
-import json
 import sqlite3
 import struct
 from collections.abc import Iterator
@@ -16,11 +15,10 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from ..core.encoding import header_from_document
 from ..core.errors import LogError
 from ..core.model import Row, StreamHeader
 from .examination import header_is_sound
-from .log_file import log_fault, open_log, row_crc32_of
+from .log_file import log_fault, open_log, read_header, row_crc32_of
 from .page_file import PageFile
 from .salvage_ends import settle_ends
 
@@ -44,6 +42,7 @@ class Figures:
     """What was saved and what was not, for people and programs."""
 
     pages: int = 0
+    pages_unreadable: int = 0
     streams: int = 0
     rows: int = 0
     unacknowledged_rows: int = 0
@@ -71,9 +70,10 @@ class _Found:
     bad_positions: set[int] = field(default_factory=set)
 
 
-def salvage(damaged: Path, fresh: Path) -> Figures:
+def salvage(damaged: Path, fresh: Path, *, skip_unreadable: bool = False) -> Figures:
     """Build the log `fresh` (which must not exist) from `damaged` and its -wal. Raises LogError, OSError.
 
+    `skip_unreadable`: pages that the disk cannot give any more are done without; else they raise OSError.
     It is left open to more rows: `seal` makes it one durable file.
     """
     figures, found = Figures(), _Found()
@@ -81,7 +81,7 @@ def salvage(damaged: Path, fresh: Path) -> Figures:
     try:
         # Durable at the end, by `seal`; until then a cut means starting again.
         connection.execute("PRAGMA synchronous = OFF")
-        with PageFile(damaged) as pages:
+        with PageFile(damaged, skip_unreadable=skip_unreadable) as pages:
             figures.pages = pages.versions
             for version in range(pages.versions):
                 _collect(pages, version, found)
@@ -94,6 +94,7 @@ def salvage(damaged: Path, fresh: Path) -> Figures:
                     raise
                 connection.execute("ROLLBACK") if connection.in_transaction else None
                 figures.acknowledged_left_behind = True
+            figures.pages_unreadable = pages.unreadable
         settle_ends(connection, found.headers, found.marks, figures)
         _copy_other_tables(connection, damaged)
         connection.execute("UPDATE fence SET number = max(number, ?)", (found.fence,))
@@ -146,7 +147,7 @@ def _keep_stream(found: _Found, number: int, values: tuple[Any, ...]) -> None:
     former = found.streams.get(number)
     places_fit = isinstance(values[4], int) and all(isinstance(value, int | None) for value in values[5:])
     if places_fit and (former is None or former[1] == values[1]):
-        header = header_from_document(json.loads(values[3]))
+        header = read_header(values[3])
         if header.meter_id == values[2]:
             found.streams[number] = (number, *values[1:])
             found.headers[number] = header

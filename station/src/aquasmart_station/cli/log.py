@@ -46,7 +46,7 @@ def _show_report(report: dict[str, Any]) -> None:
 
 
 @log.command()
-@click.option("--force", is_flag=True, help="Build the log anew even where no damage is found.")
+@click.option("--force", is_flag=True, help="Build the log anew whatever is found, also from a failing card.")
 @click.option("--json", "as_json", is_flag=True, help="For programs: one JSON document.")
 @click.pass_context
 def salvage(context: click.Context, *, force: bool, as_json: bool) -> None:

@@ -29,7 +29,7 @@ from ..adapters.quarantine import (
     write_durably,
 )
 from ..adapters.salvage import Figures, salvage, seal
-from ..core.errors import LogError
+from ..core.errors import LogBusy, LogError
 from ..core.model import Draft, Kind, StreamHeader
 from ..core.showing import litres
 
@@ -73,8 +73,8 @@ class Checker:
     def check(self, *, full: bool = False, force: bool = False) -> Verdict:
         """Look; quarantine and salvage what is damaged. Raises LogError for what is no damage.
 
-        `full`: all rows and the whole structure, however long it takes. `force`: salvage without waiting for damage to
-        be found (`aquasmart log salvage`).
+        `full`: all rows and the whole structure, however long it takes. `force`: a person asked for a salvage whatever
+        is found, also from a disk that cannot give all of it any more (`aquasmart log salvage --force`).
         """
         with _exclusive(self.lock) as ours:
             try:
@@ -88,11 +88,11 @@ class Checker:
         intent = pending_intent(self.log)
         found = Examination()
         if intent is None:
-            found = self._examine(full=full)
+            found = self._examine(full=full, force=force)
             if not found.damage and not (force and found.exists):
                 return Verdict("sound" if found.exists else "none", found)
             reason = "; ".join(found.damage) or "a salvage was asked for"
-            intent = begin(self.log, reason, self.now_ms())
+            intent = begin(self.log, reason, self.now_ms(), skip_unreadable=force)
         figures = self._save(intent)
         return Verdict("salvaged", found, intent.reason, figures, intent.folder)
 
@@ -103,15 +103,22 @@ class Checker:
         reason = "; ".join(found.damage)
         return Verdict("damaged" if reason else "busy", found, reason)
 
-    def _examine(self, *, full: bool) -> Examination:
-        return examine(self.log, mono_s=self.mono_s, within_s=None if full else QUICK_S)
+    def _examine(self, *, full: bool, force: bool) -> Examination:
+        try:
+            return examine(self.log, mono_s=self.mono_s, within_s=None if full else QUICK_S)
+        except LogBusy:
+            raise
+        except LogError as fault:
+            if not force:
+                raise
+            return Examination(damage=[str(fault)])
 
     def _save(self, intent: Intent) -> Figures:
         """Every step may be cut and is done again by the next check; the last one forgets the intent."""
         if not in_place(intent):
             move(intent)
             discard_fresh(intent)
-            figures = salvage(intent.quarantined, intent.fresh)
+            figures = salvage(intent.quarantined, intent.fresh, skip_unreadable=intent.skip_unreadable)
             self._leave_word(intent, figures)
             seal(intent.fresh)
             self._report(intent, figures)
@@ -148,6 +155,8 @@ def report_lines(reason: str, figures: Figures) -> list[str]:
     if figures.gap_ul:
         lines.append(f"volume of lost events between saved ones: {litres(figures.gap_ul, 6)} L, kept exactly as gaps")
     lines.append("what the meter counted since the last saved event comes back with the reader's next reading")
+    if figures.pages_unreadable:
+        lines.append(f"the disk could not give {figures.pages_unreadable} pages: replace the card")
     if figures.marks_distrusted:
         lines.append(f"{figures.marks_distrusted} streams are sent again whole: their marks did not fit their events")
     if figures.acknowledged_left_behind:
