@@ -318,8 +318,8 @@ class Outbox:
 
         Where the meter's next stream has opened they become one gap. It runs to the stream's own noted end where that
         is known, else to where the next stream opened if that is in the same epoch: to the row that follows, as any
-        gap. Where the next run resumed from a sound row that is 0 further (docs/protocol.md §3). In an open stream the next
-        row will say.
+        gap. Where the next run resumed from a sound row that is 0 further (docs/protocol.md §3). In an open stream the
+        next row will say.
         """
         following = self._open().execute(_NEXT_OF_METER, (lane.number, lane.header.meter_id)).fetchone()
         if following is None or not lane.pending:
