@@ -153,7 +153,7 @@ class Outbox:
         counts of the row that follows.
 
         A row that was merged under our feet may straddle the mark: what is below it has been acknowledged with the
-        mark's counts, the rest is sent (docs/decisions/0009-merging.md).
+        mark's counts, the rest is sent (docs/decisions/0011-merging.md).
         """
         mark = after or Mark(lane.number, lane.acked_seq, lane.acked_counts, lane.hint)
         rows = self._sound_rows(lane, most_rows, mark.position_hint, mark.acked_seq)

@@ -1,4 +1,4 @@
-"""Merging neighbours: fewer rows, the same counts (docs/decisions/0009-merging.md). Pure.
+"""Merging neighbours: fewer rows, the same counts (docs/decisions/0011-merging.md). Pure.
 
 Only adjacent plain rows of one stream merge: `volume` or `merged`, without data, their seqs contiguous, their wall
 times in one slot of the resolution. Every resolution divides the hour, so no merged row crosses a UTC hour; a row of
@@ -100,7 +100,7 @@ class ThinningPass:
     """One pass over the log at one resolution, from its first row on, in pieces of any size.
 
     The row after a missing or damaged one is left as it is: a gap runs to its counts, and those must be the same on
-    every retry (docs/decisions/0009-merging.md).
+    every retry (docs/decisions/0011-merging.md).
     """
 
     def __init__(self, step_ms: int) -> None:
