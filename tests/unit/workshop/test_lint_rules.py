@@ -87,6 +87,8 @@ def test_the_file_of_a_secret_may_be_named_in_the_environment() -> None:
 def test_a_long_module_is_found_at_the_line_where_it_becomes_so() -> None:
     assert lines(modules.short_enough, "x = 1\n" * 401) == [401]
     assert lines(modules.short_enough, "x = 1\n" * 400) == []
+    assert lines(modules.short_enough, "x = 1\n" * 501, "tests/unit/test_x.py") == [501]
+    assert lines(modules.short_enough, "x = 1\n" * 500, "tests/unit/test_x.py") == []
     assert lines(modules.short_enough, "x\n" * 900, CLOUD + "web/static/vendor/chart.js") == []
 
 
