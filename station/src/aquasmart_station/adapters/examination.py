@@ -15,8 +15,10 @@ from pathlib import Path
 
 from ..core.errors import LogDamaged, LogError
 from ..core.model import Row
+from .cross_checks import contradictions
 from .log_file import (
     APPLICATION_ID,
+    PAGE_BYTES,
     SCHEMA_VERSION,
     damaged_text,
     log_fault,
@@ -69,6 +71,8 @@ def examine(
             identities = _identities(connection, found)
             if identities is not None and not found.damage:
                 _rows_backwards(connection, identities, found, lambda: _over(mono_s, rows_until_s))
+            if identities is not None and not found.damage:
+                found.damage += list(contradictions(connection))[:10]
             if structure and not found.damage:
                 _structure(connection, found, lambda: _over(mono_s, until_s))
         finally:
@@ -105,7 +109,7 @@ def _read_through(path: Path) -> None:
 
 
 def _nothing_there(path: Path, found: Examination) -> bool:
-    """What must be seen before SQLite opens the file: it would delete the -wal of an empty one."""
+    """What must be seen before SQLite opens the file: it would delete the -wal of an empty one. True: no need to."""
     wal = path.with_name(path.name + "-wal")
     try:
         size = path.stat().st_size
@@ -118,7 +122,20 @@ def _nothing_there(path: Path, found: Examination) -> bool:
         raise LogError(f"{path} cannot be looked at: {fault.strerror}") from fault
     if size == 0:
         found.damage.append("log.db is empty (0 bytes)")
-    return size == 0
+    elif not _begins_as_a_log(path):
+        found.damage.append("the file is no log of ours: its header is another one")
+    return bool(found.damage)
+
+
+def _begins_as_a_log(path: Path) -> bool:
+    """Page size, WAL for writing and reading, nothing reserved: a flipped bit here makes a log read-only for SQLite."""
+    try:
+        with path.open("rb") as file:
+            return file.read(21)[16:] == PAGE_BYTES.to_bytes(2, "big") + b"\x02\x02\x00"
+    except IsADirectoryError:
+        return True  # SQLite says so better
+    except OSError as fault:
+        raise LogError(f"{path} cannot be looked at: {fault.strerror}") from fault
 
 
 def _open(path: Path) -> sqlite3.Connection:

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..core.model import StreamHeader
+from .cross_checks import mark_fits
 
 if TYPE_CHECKING:
     from .salvage import Figures
@@ -25,11 +26,7 @@ _EXTENT = """
 SELECT stream, count(*), min(position), max(position), min(seq - seqs + 1), max(seq) FROM event GROUP BY stream
 """
 _AT_POSITION = "SELECT seq, counts FROM event WHERE position = ?"
-_AROUND = """
-SELECT max(CASE WHEN seq <= ?2 THEN counts END), min(CASE WHEN seq > ?2 THEN counts END),
-  max(CASE WHEN seq = ?2 THEN counts END), sum(CASE WHEN seq > ?2 THEN min(seqs, seq - ?2) ELSE 0 END)
-FROM event WHERE stream = ?1
-"""
+_BEYOND = "SELECT sum(min(seqs, seq - ?2)) FROM event WHERE stream = ?1 AND seq > ?2"
 _STEPS = """
 SELECT seq - seqs, counts, lag(seq, 1, ?2) OVER w, lag(counts, 1, ?3) OVER w FROM event
 WHERE stream = ?1 AND seq > ?2 WINDOW w AS (ORDER BY position)
@@ -89,10 +86,7 @@ def _believable(
         return False
     if extent is None:
         return True
-    below, above, exact, _ = connection.execute(_AROUND, (number, seq)).fetchone()
-    if exact is not None:
-        return bool(exact == counts)
-    return (below is None or below <= counts) and (above is None or counts <= above)
+    return mark_fits(connection, number, seq, counts)
 
 
 def _without_empty_ends(
@@ -163,8 +157,7 @@ def _write_ends(
     *,
     closed: bool,
 ) -> None:
-    stated = connection.execute("SELECT first_position FROM stream WHERE stream = ?", (number,)).fetchone()[0]
-    first = stated if extent is None else min(stated, extent[1]) if stated > 0 else extent[1]
+    first = 0 if extent is None else extent[1]
     tail = end if closed or header.meter_id is None else (None, None, None)
     connection.execute(_SET_ENDS, (first, *tail, number))
 
@@ -181,7 +174,7 @@ def _count_missing(
     acked, counts = (mark[1], mark[2]) if mark else (0, header.opening_counts)
     if end.seq <= acked:
         return
-    there = connection.execute(_AROUND, (number, acked)).fetchone()[3] or 0
+    there = connection.execute(_BEYOND, (number, acked)).fetchone()[0] or 0
     figures.missing_unacknowledged += max(0, end.seq - acked - there)
     last_seq, last_counts = acked, counts
     for before, to_counts, seq, from_counts in connection.execute(_STEPS, (number, acked, counts)):
