@@ -3,6 +3,7 @@
 # A reported figure, not a gate: build/mutation.json, and a line a package.
 #
 #   MODULES="pricing ledger"   only these core modules (names without .py); the file names what was tested
+#   RESUME=1                   go on with what an interrupted run has left, if the sources are still the same
 #   CHILDREN=2                 how many mutants are tested at once; default: one a core
 #
 # Each package gets a workspace of its own in build/mutation, laid out as mutmut wants it: src/ and tests/.
@@ -11,9 +12,11 @@ cd "$(dirname "$0")/.."
 repository=$PWD
 bin=$repository/.venv/bin
 children=${CHILDREN:-$(nproc)}
+MEMORY_MIB=2048
 
-prepare() { # NAME MODULE → a fresh workspace with the package, its own unit tests and its contract tests
+prepare() { # NAME → a fresh workspace with the package, its own unit tests and its contract tests
   local work=build/mutation/$1
+  [ -n "${RESUME:-}" ] && [ -d "$work/mutants" ] && return
   rm -rf "$work"
   mkdir -p "$work/tests/unit"
   cp -r "$1/src" "$work/src"
@@ -34,19 +37,24 @@ mutate() { # NAME MODULE
     echo "mutation: no module of $1's core is chosen"
     return
   fi
-  prepare "$1"
+  prepare "$1" || return 1
+  workspaces+=("build/mutation/$1")
   echo "mutation: $1 core, $([ ${#patterns[@]} -eq 0 ] && echo "all of it" || echo "${patterns[*]}")"
   (
-    cd "$repository/build/mutation/$1"
-    # What a mutant does when nothing notices it must not be inherited from the caller's environment.
+    cd "$repository/build/mutation/$1" || exit 1
+    # A mutant may allocate without end; it must meet its own limit before it meets the machine's.
+    ulimit -v $((MEMORY_MIB * 1024))
     env -u AQUASMART_REQUIRE PYTHONDONTWRITEBYTECODE=1 "$bin/mutmut" run --max-children "$children" "${patterns[@]}" \
-      >mutmut.log 2>&1 || { tail -40 mutmut.log; exit 1; }
+      >mutmut.log 2>&1 || { tr '\r' '\n' <mutmut.log | tail -20; exit 1; }
   )
 }
 
 mkdir -p build
 began=$SECONDS
-mutate station aquasmart_station
-mutate cloud aquasmart_cloud
-"$bin/python" -m tests.mutation_report build/mutation build/mutation.json
+status=0
+workspaces=()
+mutate station aquasmart_station || status=1
+mutate cloud aquasmart_cloud || status=1
+"$bin/python" -m tests.mutation_report build/mutation.json "${workspaces[@]}"
 echo "mutation: $((SECONDS - began)) s"
+exit $status
