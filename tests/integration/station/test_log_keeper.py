@@ -289,6 +289,19 @@ def test_a_wrong_hint_hides_no_rows(bench: Bench) -> None:
     assert (batch.first_seq, len(batch.rows)) == (6, 15)
 
 
+def test_a_damaged_end_is_not_looked_for_again_and_again(bench: Bench) -> None:
+    bench.writer.append(volumes(header(), START + 1, 20))
+    bench.acknowledge(19)
+    with closing(open_log(bench.path)) as connection:
+        connection.execute("UPDATE event SET counts = 7 WHERE position = 20")
+    lane, statements = bench.lane(), []
+    assert bench.outbox.batch(lane, 10) is None
+    bench.outbox._open().set_trace_callback(statements.append)
+    assert bench.outbox.batch(lane, 10) is None
+    bench.outbox._open().set_trace_callback(None)
+    assert sum("SELECT position, seq" in statement for statement in statements) == 1
+
+
 def test_a_rewind_below_the_retained_rows_becomes_a_gap_with_the_clouds_counts(bench: Bench) -> None:
     bench.writer.append(volumes(header(), START + 1, 100))
     bench.acknowledge(60)
