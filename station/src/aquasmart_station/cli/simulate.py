@@ -60,12 +60,13 @@ def segments(pattern: str, flow_ul_s: int, seed: int, second_of_day: int) -> Ite
     return steady(flow_ul_s) if pattern == "steady" else idle()
 
 
-def serve(host: PtyHost, counter: Counter, side: MeterSide, count_file: CountFile) -> None:
-    """Answer until SIGTERM or SIGINT."""
+def serve(host: PtyHost, counter: Counter, side: MeterSide, count_file: CountFile, ready: str) -> None:
+    """Answer until SIGTERM or SIGINT. Says `ready` once the count file tells of this power-up and signals are heard."""
     stopping: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda received, _frame: stopping.append(received))
     count_file.write(counter.totals)
+    click.echo(ready)
     then_ns = time.monotonic_ns()
     while not stopping:
         data = host.read(TICK_S)
@@ -77,6 +78,15 @@ def serve(host: PtyHost, counter: Counter, side: MeterSide, count_file: CountFil
             count_file.write(counter.totals)
         for answer in answers:
             host.write(answer)
+
+
+def _side(counter: Counter, slave: int, identity: str | None, *, pulse: bool, volatile: bool) -> MeterSide:
+    if pulse:
+        return PulseBridge(counter, f"{secrets.randbits(32):08x}", nonvolatile=not volatile)
+    try:
+        return TufSlave(counter, slave, identity)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
 
 
 def _k_factor(_context: click.Context, _parameter: click.Parameter, value: str) -> Fraction:
@@ -128,19 +138,10 @@ def simulate(
         raise click.ClickException(f"{count_file} is not a meter's count file: {error}") from error
     water = segments(pattern, round(flow_l_min * 1_000_000 / 60), seed + totals.boots, int(time.time()) % DAY_S)
     counter = Counter(totals, Scale.from_k_factor(k_factor) if pulse else TUF_SCALE, modulus, Hydraulics(water))
-    side: MeterSide
-    try:
-        side = (
-            PulseBridge(counter, f"{secrets.randbits(32):08x}", nonvolatile=not volatile)
-            if pulse
-            else TufSlave(counter, slave, identity)
-        )
-    except ValueError as error:
-        raise click.UsageError(str(error)) from error
+    side = _side(counter, slave, identity, pulse=pulse, volatile=volatile)
     host = PtyHost(link)
     host.open()
     try:
-        click.echo(f"simulated {driver} meter on {link}")
-        serve(host, counter, side, file)
+        serve(host, counter, side, file, f"simulated {driver} meter on {link}")
     finally:
         host.close()
