@@ -20,7 +20,7 @@ from aquasmart_station.core.retention import DAY_MS
 from aquasmart_station.core.ring import Ring
 from aquasmart_station.services.housekeeping import STRETCH, Housekeeping
 from tests.integration.small_disk import Filler, small_disk
-from tests.integration.station.test_log_keeper import AT_MS, START, header, volumes
+from tests.integration.station.log_bench import AT_MS, START, header, volumes
 
 S_NS = 1_000_000_000
 
