@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +40,14 @@ def postgres_programs() -> Path | None:
     return found[-1].parent if found else None
 
 
+def _can_mount() -> bool:
+    """Whether a small file system of our own can be mounted: root, the programs, and a free loop device."""
+    if os.geteuid() != 0 or not _programs("mkfs.ext4", "losetup", "mount")():
+        return False
+    found = subprocess.run(["losetup", "--find"], capture_output=True, text=True)
+    return found.returncode == 0 and Path(found.stdout.strip()).exists()
+
+
 CAPABILITIES: dict[str, Capability] = {
     "chromium": Capability(
         lambda: _any_program("chromium", "chromium-browser", "google-chrome")() and _any_program("chromedriver")(),
@@ -51,6 +60,7 @@ CAPABILITIES: dict[str, Capability] = {
     "mbpoll": Capability(_programs("mbpoll"), "a Modbus master: apt-get install mbpoll"),
     "socat": Capability(_programs("socat"), "socat: apt-get install socat"),
     "faketime": Capability(_programs("faketime"), "libfaketime: apt-get install faketime"),
+    "loop": Capability(_can_mount, "root, loop devices and mkfs.ext4: run as root; apt-get install e2fsprogs mount"),
     "strace": Capability(_programs("strace"), "strace: apt-get install strace"),
 }
 

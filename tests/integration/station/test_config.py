@@ -71,6 +71,13 @@ def test_decimals_are_exact(folder: Path, text: str, exact: Fraction) -> None:
     assert config.meters[0].settings.k_factor == exact
 
 
+def test_the_logs_bounds(folder: Path) -> None:
+    default = load(folder, GOOD).log
+    assert (default.budget_bytes, default.retention_ms) == (None, 2_592_000_000)
+    set_ = load(folder, GOOD.replace("[[meters]]", "[log]\nbudget_mib = 64\nretention_days = 7\n[[meters]]")).log
+    assert (set_.budget_bytes, set_.retention_ms) == (67_108_864, 604_800_000)
+
+
 def test_every_fault_is_named_at_once(folder: Path) -> None:
     (folder / "station.key").chmod(0o644)
     found = faults(
@@ -86,6 +93,10 @@ read_timeout_s = "long"
 [reader]
 poll_hz = 1000
 ring_rows = 1.5
+[log]
+budget_mib = 0
+retention_days = 0.5
+size = 3
 [sync]
 batch_rows_max = true
 [[meters]]
@@ -111,6 +122,9 @@ nonvolatile = "yes"
         "cloud.read_timeout_s:",
         "reader.poll_hz:",
         "reader.ring_rows:",
+        "log.budget_mib:",
+        "log.retention_days:",
+        "log.size: is not a setting",
         "sync.batch_rows_max:",
         "meters[0].port: is missing",
         "meters[0].driver:",

@@ -1,100 +1,20 @@
-"""The keeper on a real log: what goes, what never goes, what merges, and what another process does meanwhile."""
+"""The keeper on a real log: what goes, what never goes, what merges, and what is left of the disk."""
 
 from __future__ import annotations
 
 import sqlite3
-import subprocess
-import sys
-from collections.abc import Iterator
 from contextlib import closing
-from pathlib import Path
-from uuid import uuid4
 
 import pytest
 
-from aquasmart_station.adapters import log_file
 from aquasmart_station.adapters.log_file import open_log
-from aquasmart_station.adapters.log_keeper import ROWS_AT_ONCE, LogKeeper
-from aquasmart_station.adapters.log_outbox import Lane, Mark, Outbox
+from aquasmart_station.adapters.log_keeper import ROWS_AT_ONCE
+from aquasmart_station.adapters.log_outbox import Mark
 from aquasmart_station.adapters.log_view import LogView
-from aquasmart_station.adapters.log_writer import LogWriter
-from aquasmart_station.core.encoding import Batch
 from aquasmart_station.core.errors import LogError, LogFull
-from aquasmart_station.core.model import Draft, Flag, Kind, Scale, StreamHeader
-from aquasmart_station.core.outcome import Rewind
+from aquasmart_station.core.model import Draft, Flag, Kind
 from aquasmart_station.core.retention import DAY_MS, record_bytes
-from aquasmart_station.services.delivery import settle_rewind
-
-AT_MS = 1_763_676_000_000
-START = 1_000_000
-
-
-def header(meter_id: str | None = "tap-1", opening: int = START) -> StreamHeader:
-    meterless = meter_id is None
-    return StreamHeader(
-        uuid4(), meter_id, None, False, None if meterless else uuid4(), 0 if meterless else START, None,
-        0 if meterless else opening, None if meterless else Scale(20_000, 9), AT_MS, "boot", None, "hw", "0", "ntp",
-    )  # fmt: skip
-
-
-def volumes(of: StreamHeader, first: int, many: int, every_ms: int = 100, after_ms: int = 0) -> list[Draft]:
-    """Drafts of one count each, from position `first` on."""
-    return [
-        Draft(of, Kind.VOLUME, AT_MS + after_ms + n * every_ms, after_ms + n * every_ms, first + n) for n in range(many)
-    ]
-
-
-class Bench:
-    """A log with its writer, its keeper and its sync side."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.writer = LogWriter(path)
-        self.writer.open()
-        self.keeper = LogKeeper(path, budget_bytes=None, retention_ms=30 * DAY_MS)
-        self.keeper.open()
-        self.outbox = Outbox(path)
-        self.outbox.take_over(1)
-
-    def close(self) -> None:
-        for each in (self.outbox, self.keeper, self.writer):
-            each.close()
-
-    def lane(self, number: int = 1) -> Lane:
-        self.outbox.look()
-        return self.outbox.lanes[number]
-
-    def acknowledge(self, seq: int, number: int = 1) -> None:
-        lane = self.lane(number)
-        place = self.outbox.position_of(lane, seq)
-        assert place is not None
-        self.outbox.move_mark(Mark(number, seq, place[1], place[0]), 5)
-
-    def prune(self, *, now_ms: int = 0, pressed: bool = True) -> None:
-        while self.keeper.prune(cutoff_ms=now_ms - 30 * DAY_MS, pressed=pressed):
-            pass
-
-    def thin(self, step_ms: int) -> None:
-        while self.keeper.thin(step_ms):
-            pass
-
-    def rows(self) -> list[tuple[int, int, int, int, int]]:
-        """(stream, seq, seqs, kind, counts) of what is in the file."""
-        with closing(sqlite3.connect(self.path)) as connection:
-            return connection.execute("SELECT stream, seq, seqs, kind, counts FROM event ORDER BY position").fetchall()
-
-    def batch(self, number: int = 1, most: int = 10_000) -> Batch:
-        batch = self.outbox.batch(self.lane(number), most)
-        assert batch is not None
-        return batch
-
-
-@pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Bench]:
-    made = Bench(tmp_path / "log.db")
-    yield made
-    made.close()
-
+from tests.integration.station.log_bench import AT_MS, START, Bench, header, volumes
 
 # Pruning
 
@@ -249,96 +169,6 @@ def test_a_run_of_the_reader_goes_on_from_a_thinned_log(bench: Bench) -> None:
     again.close()
 
 
-# Under sync's feet
-
-
-def test_a_merged_row_that_straddles_the_mark_is_clipped_when_it_is_sent(bench: Bench) -> None:
-    bench.writer.append(volumes(header(), START + 1, 20))
-    in_flight = bench.batch(most=7)
-    bench.thin(3_600_000)
-    bench.outbox.move_mark(Mark(1, in_flight.through_seq, in_flight.counts_through, in_flight.through_position), 5)
-    batch = bench.batch()
-    assert (batch.first_seq, batch.counts_before) == (8, START + 7)
-    assert [(row.seq, row.seqs, row.kind, row.counts) for row in batch.rows] == [
-        (19, 12, Kind.MERGED, START + 19),
-        (20, 1, Kind.VOLUME, START + 20),
-    ]
-    assert bench.outbox.pending == 13
-    # A new sync process finds the same, though no row is left at the position that the mark names.
-    bench.outbox.close()
-    bench.outbox.take_over(2)
-    assert bench.batch() == batch
-
-
-def test_what_is_left_of_one_row_is_a_plain_row_again(bench: Bench) -> None:
-    bench.writer.append(volumes(header(), START + 1, 20))
-    in_flight = bench.batch(most=18)
-    bench.thin(3_600_000)
-    bench.outbox.move_mark(Mark(1, in_flight.through_seq, in_flight.counts_through, in_flight.through_position), 5)
-    assert [(row.seq, row.seqs, row.kind) for row in bench.batch().rows] == [
-        (19, 1, Kind.VOLUME),
-        (20, 1, Kind.VOLUME),
-    ]
-
-
-def test_a_wrong_hint_hides_no_rows(bench: Bench) -> None:
-    bench.writer.append(volumes(header(), START + 1, 20))
-    bench.lane()
-    bench.outbox.move_mark(Mark(1, 5, START + 5, 12), 5)
-    batch = bench.batch()
-    assert (batch.first_seq, len(batch.rows)) == (6, 15)
-
-
-def test_a_rewind_below_the_retained_rows_becomes_a_gap_with_the_clouds_counts(bench: Bench) -> None:
-    bench.writer.append(volumes(header(), START + 1, 100))
-    bench.acknowledge(60)
-    bench.prune()
-    settle_rewind(bench.outbox, bench.lane(), Rewind(21, START + 20), 6)
-    batch = bench.batch()
-    assert (batch.first_seq, batch.counts_before) == (21, START + 20)
-    assert [(row.seq, row.seqs, row.kind, row.counts) for row in batch.rows[:2]] == [
-        (60, 40, Kind.GAP, START + 61),
-        (61, 1, Kind.VOLUME, START + 61),
-    ]
-
-
-@pytest.mark.parametrize("restarted", [False, True])
-def test_a_rewind_of_a_closed_stream_with_no_rows_left_becomes_a_gap_to_its_end(
-    bench: Bench, *, restarted: bool
-) -> None:
-    bench.writer.append(volumes(header(), START + 1, 30))
-    bench.lane()
-    bench.writer.append(volumes(header(opening=START + 30), START + 31, 5))
-    bench.acknowledge(30)
-    bench.prune()
-    assert [row[0] for row in bench.rows()] == [2] * 5
-    settle_rewind(bench.outbox, bench.lane(), Rewind(11, START + 10), 6)
-    if restarted:
-        bench.outbox.close()
-        bench.outbox.take_over(2)
-    assert bench.lane().pending == 20
-    batch = bench.batch()
-    assert (batch.first_seq, batch.counts_before) == (11, START + 10)
-    assert [(row.seq, row.seqs, row.kind, row.counts) for row in batch.rows] == [(30, 20, Kind.GAP, START + 30)]
-
-
-def test_no_read_transaction_passes_over_more_than_a_window(bench: Bench) -> None:
-    """A sparse stream behind a long one: its next row is looked for in pieces."""
-    own, tap = header(None), header()
-    bench.writer.append([Draft(own, Kind.BOOT, AT_MS, 0, 0)])
-    for start in range(0, 50_000, 10_000):
-        bench.writer.append(volumes(tap, START + start, 10_000))
-    bench.writer.append([Draft(own, Kind.SHUTDOWN, AT_MS, 0, 0)])
-    bench.acknowledge(1, 1)
-    statements: list[str] = []
-    connection = bench.outbox._open()
-    connection.set_trace_callback(statements.append)
-    batch = bench.batch(1)
-    connection.set_trace_callback(None)
-    assert [row.kind for row in batch.rows] == [Kind.SHUTDOWN]
-    assert sum("SELECT position, seq" in statement for statement in statements) == 3
-
-
 # Space
 
 
@@ -411,70 +241,3 @@ def test_usage_tells_growth_and_what_could_go(bench: Bench) -> None:
 def test_usage_of_an_empty_log(bench: Bench) -> None:
     with LogView(bench.path) as log:
         assert (log.usage().grown_bytes, log.usage().acknowledged_bytes) == (0, 0)
-
-
-# Schema
-
-
-def old_log(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A log as version 1 of the schema made it."""
-    monkeypatch.setattr(log_file, "SCHEMA_VERSION", 1)
-    writer = LogWriter(path)
-    writer.open()
-    writer.append(volumes(header(), START + 1, 50))
-    writer.close()
-    monkeypatch.undo()
-
-
-def tables(path: Path) -> set[str]:
-    with closing(sqlite3.connect(path)) as connection:
-        return {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-
-
-def test_a_log_of_version_1_is_migrated_with_its_rows_and_the_old_software_still_opens_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "log.db"
-    old_log(path, monkeypatch)
-    assert not {"boot_clock", "cloud_time"} & tables(path)
-    bench = Bench(path)
-    assert {"boot_clock", "cloud_time"} <= tables(path)
-    assert len(bench.batch().rows) == 50
-    bench.close()
-    monkeypatch.setattr(log_file, "SCHEMA_VERSION", 1)
-    old = LogWriter(path)
-    old.open()
-    resume = old.resume("tap-1")
-    assert resume is not None
-    assert resume.counts == START + 50
-    assert old.append(volumes(header(opening=START + 50), START + 51, 1))[0].position == 51
-    old.close()
-
-
-def test_two_processes_that_migrate_at_once_do_it_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "log.db"
-    old_log(path, monkeypatch)
-    program = (
-        "import sys; from pathlib import Path; from aquasmart_station.adapters.log_file import open_log;"
-        "sys.stdin.readline(); c = open_log(Path(sys.argv[1]), create=True);"
-        "print(c.execute('PRAGMA user_version').fetchone()[0], c.execute('SELECT count(*) FROM event').fetchone()[0])"
-    )
-    racers = [
-        subprocess.Popen(
-            [sys.executable, "-c", program, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-        for _ in range(4)
-    ]
-    for racer in racers:
-        assert racer.stdin is not None
-        racer.stdin.write("go\n")
-        racer.stdin.flush()
-    assert [racer.communicate(timeout=30)[0] for racer in racers] == ["2 50\n"] * 4
-
-
-def test_a_log_of_another_major_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "log.db"
-    with closing(open_log(path, create=True)) as connection:
-        connection.execute("PRAGMA user_version = 1001")
-    with pytest.raises(LogError, match="another major"):
-        open_log(path, create=True)

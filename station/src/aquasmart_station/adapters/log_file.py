@@ -34,8 +34,9 @@ _BROKEN = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLI
 
 _BACKWARDS = """
 SELECT position, seq, seqs, kind, flags, at_ms, mono_ms, counts, data, crc32 FROM event
-WHERE stream = ? AND position >= ? ORDER BY position DESC
+WHERE stream = ? AND position > ? AND position <= ? ORDER BY position DESC
 """
+_WINDOW = 20_000
 _PACKED = struct.Struct("<16sqqqqqqq")
 # TOOBIG: a record that claims a gigabyte; no row of ours comes near it.
 _DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_TOOBIG})
@@ -128,19 +129,33 @@ def free_bytes(folder: Path) -> int:
 
 def open_log_read_only(path: Path) -> sqlite3.Connection:
     """A connection that cannot write. Raises LogError where there is no log."""
+    if not path.exists():
+        raise LogError(f"there is no log at {path}", hint="It is created when the reader first starts.")
+    # Where everybody has closed the log there is no -shm to map, and a read-only connection may not make one. A -wal
+    # alone (a copied card) holds committed rows, which `immutable` would not see.
+    shared = any(path.with_name(path.name + end).exists() for end in ("-shm", "-wal"))
     try:
-        if not path.exists():
-            raise LogError(f"there is no log at {path}", hint="It is created when the reader first starts.")
-        # Where everybody has closed the log there is no -shm to map, and a read-only connection may not make one. A
-        # -wal alone (a copied card) holds committed rows, which `immutable` would not see.
-        open_or_cut = any(path.with_name(path.name + end).exists() for end in ("-shm", "-wal"))
-        mode = "mode=ro" if open_or_cut else "immutable=1"
-        connection = sqlite3.connect(f"file:{path}?{mode}", uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None)
+        try:
+            return _read_only(path, "mode=ro" if shared else "immutable=1")
+        except sqlite3.OperationalError:
+            # A full disk has no room for the -shm either. With an empty WAL the file alone says everything.
+            wal = path.with_name(path.name + "-wal")
+            if not shared or (wal.exists() and wal.stat().st_size):
+                raise
+            return _read_only(path, "immutable=1")
+    except sqlite3.Error as fault:
+        raise trouble(path, fault, f"the log {path} cannot be read") from fault
+
+
+def _read_only(path: Path, mode: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(f"file:{path}?{mode}", uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None)
+    try:
         connection.text_factory = damaged_text
         connection.execute("PRAGMA query_only = ON")
         connection.execute("SELECT number FROM fence").fetchone()
-    except sqlite3.Error as fault:
-        raise log_fault(fault, f"the log {path} cannot be read: {fault}") from fault
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 
@@ -167,10 +182,13 @@ def last_sound_row(
     connection: sqlite3.Connection, number: int, header: StreamHeader, first_position: int
 ) -> Row | None:
     """The last row of a stream whose checksum holds, looked for from the end of the log backwards."""
-    for values in connection.execute(_BACKWARDS, (number, first_position)):
-        row = sound_row(header.id.bytes, values)
-        if row is not None:
-            return row
+    last = connection.execute("SELECT coalesce(max(position), 0) FROM event").fetchone()[0]
+    for high in range(last, first_position - 1, -_WINDOW):  # in pieces: a stream may have been silent for long
+        low = max(first_position - 1, high - _WINDOW)
+        for values in connection.execute(_BACKWARDS, (number, low, high)):
+            row = sound_row(header.id.bytes, values)
+            if row is not None:
+                return row
     return None
 
 

@@ -60,6 +60,8 @@ class Lane:
     acked_counts: int = 0
     hint: int = 0
     """Position of acked_seq, or of something before the first undelivered row."""
+    sure_hint: int = -1
+    """A hint for which the whole stream has been looked through: what is missing beyond it is missing."""
 
     @property
     def pending(self) -> int:
@@ -157,10 +159,11 @@ class Outbox:
         """
         mark = after or Mark(lane.number, lane.acked_seq, lane.acked_counts, lane.hint)
         rows = self._sound_rows(lane, most_rows, mark.position_hint, mark.acked_seq)
-        before_all = lane.first_position - 1
-        if mark.position_hint > before_all and (not rows or rows[0].seq - rows[0].seqs > mark.acked_seq):
+        missing = not rows or rows[0].seq - rows[0].seqs > mark.acked_seq
+        if missing and mark.position_hint != lane.sure_hint:
             # Rows seem to be missing. Before that is told to the cloud, the hint must not be what hides them.
-            rows = self._sound_rows(lane, most_rows, before_all, mark.acked_seq)
+            rows = self._sound_rows(lane, most_rows, lane.first_position - 1, mark.acked_seq)
+            lane.sure_hint = mark.position_hint
         if not rows:
             return None if after else self._without_rows(lane)
         if rows[0].seq - rows[0].seqs < mark.acked_seq:

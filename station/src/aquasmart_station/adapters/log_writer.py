@@ -109,7 +109,9 @@ class LogWriter:
         return rows
 
     def settle(self) -> int:
-        """How many drafts of an append that failed are in the log after all: all of them, or none.
+        """How many drafts of an append that failed are in the log after all, from the first on.
+
+        They need not come again, and the others may now come changed.
 
         Raises LogError while that cannot be told; until it is, the same drafts must come again, first and unchanged.
         """

@@ -78,6 +78,11 @@ def short_of_room(use: DiskUse, limits: Limits, *, already: bool) -> bool:
     return use.room_bytes(limits) < (RELIEVED_ROOM_BYTES if already else PRESSED_ROOM_BYTES)
 
 
+def wants_spare(use: DiskUse) -> bool:
+    """Whether a log on a full partition should free more pages in its own file: nobody else can take those."""
+    return use.spare_bytes < RELIEVED_ROOM_BYTES
+
+
 def may_prune(row_seq: int, at_ms: int, *, acked_seq: int, cutoff_ms: int | None, pressed: bool) -> bool:
     """Whether a row may go: acknowledged to its last seq, and old enough or in the way.
 

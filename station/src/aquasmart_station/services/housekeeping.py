@@ -6,6 +6,7 @@ Called from the reader's loop between commits, one small piece of work at a time
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 from ..adapters.log_keeper import LogKeeper
@@ -22,7 +23,7 @@ from ..core.degraded import (
 from ..core.errors import LogError, LogFull
 from ..core.merging import STEPS_MS
 from ..core.ports import Clock
-from ..core.retention import DiskUse, cutoff_ms, over_budget, short_of_room
+from ..core.retention import DiskUse, cutoff_ms, over_budget, short_of_room, wants_spare
 from ..core.ring import Ring
 
 S_NS = 1_000_000_000
@@ -100,6 +101,8 @@ class Housekeeping:
             self._look(now_ns)
             if self._short or self._full:
                 self._make_room(now_ns)
+            elif DISK_FULL in self._reasons.active:
+                self._free_pages()
             elif WAL_LARGE in self._reasons.active:
                 pass  # every change makes it longer, and nothing is short yet
             elif self._over:
@@ -160,18 +163,31 @@ class Housekeeping:
             if use.page_bytes * 2 < limits.budget_bytes and DISK_FULL not in self._reasons.active:
                 self._step = self._resolution_ms = 0
 
+    def _free_pages(self) -> None:
+        """The partition is full, the reserve has been given back: before somebody takes that, too, what the cloud has
+        goes, so that the log can live on within its own file."""
+        for _ in range(PIECES_WHEN_PRESSED):
+            if self._use is not None and wants_spare(self._use) and not self._exhausted:
+                self._exhausted = not self._keeper.prune(cutoff_ms=None, pressed=True)
+                self._use = self._keeper.measure()
+
     def _make_room(self, now_ns: int) -> None:
-        """The order of rescue: checkpoint, prune, merge, checkpoint (docs/technician.md, the disk)."""
+        """The order of rescue, the reserve having been released: checkpoint, prune, merge, checkpoint."""
         if now_ns < self._rest_until_ns:
             return
-        self._keeper.checkpoint()
+        self._checkpoint()
         for _ in range(PIECES_WHEN_PRESSED):
             if not self._exhausted:
                 self._exhausted = not self._keeper.prune(cutoff_ms=None, pressed=True)
             elif not self._thin():
                 self._coarser(now_ns)
                 break
-        self._keeper.checkpoint()
+        self._checkpoint()
+
+    def _checkpoint(self) -> None:
+        # It may have to lengthen the file, which a full disk refuses; pages freed in the WAL may do all the same.
+        with contextlib.suppress(LogFull):
+            self._keeper.checkpoint()
 
     def _thin(self) -> bool:
         """One piece of a pass at the present resolution; False where the pass has reached the end."""

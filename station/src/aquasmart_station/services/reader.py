@@ -137,7 +137,8 @@ class Reader:
             self._take_back(drafts)
             self._house.failed(fault, self._clock.mono_ns() - began_ns)
             return False
-        self._house.committed(self._clock.mono_ns() - began_ns)
+        with self._shelf.wake:
+            self._house.committed(self._clock.mono_ns() - began_ns)
         self._fault, self._oldest_ns = "", None
         self._commits += 1
         self._rows += len(rows)
