@@ -143,6 +143,7 @@ def test_no_log_yet_is_no_damage(tmp_path: Path) -> None:
 
 def test_a_log_cut_before_its_schema_is_no_damage(tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / "log.db")) as connection:
+        connection.execute("PRAGMA page_size = 1024")
         connection.execute("PRAGMA journal_mode = WAL")
     assert (tmp_path / "log.db").stat().st_size > 0
     assert checker(tmp_path).check().state == "sound"
