@@ -20,6 +20,7 @@ from uuid import UUID
 from ..core.encoding import compact, header_document, header_from_document
 from ..core.errors import LogBusy, LogDamaged, LogError, LogFull
 from ..core.model import Row, StreamHeader
+from .durable_files import sync_file, sync_folder
 
 SCHEMA_VERSION = 2
 NEXT_MAJOR = 1_000
@@ -92,11 +93,14 @@ def read_header(text: str) -> StreamHeader:
 def open_log(path: Path, *, create: bool = False) -> sqlite3.Connection:
     """A writing connection: WAL, synchronous=FULL, 1 KiB pages, autocommit.
 
-    With `create`, the file and its schema are made or migrated under `BEGIN EXCLUSIVE`. Raises LogError with a hint.
+    With `create`, the file is made whole under another name first, so that an empty log.db is always damage and never a
+    start that was cut; a schema is migrated under `BEGIN EXCLUSIVE`. Raises LogError with a hint.
     """
     try:
         if not create and not path.exists():
             raise LogError(f"there is no log at {path}", hint="The reader creates it; is aquasmart-reader running?")
+        if create and not path.exists():
+            _make(path)
         connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
         connection.text_factory = damaged_text
         try:
@@ -199,6 +203,27 @@ def sound_row(stream_id: bytes, values: tuple[Any, ...]) -> Row | None:
         return row if row_crc32_of(stream_id, row) == values[9] else None
     except (struct.error, AttributeError, TypeError):
         return None  # a damaged record can hold any type
+
+
+def _make(path: Path) -> None:
+    """A new log, in place only when it is whole and durable. Raises LogError, sqlite3.Error."""
+    if path.with_name(path.name + "-wal").exists():
+        # SQLite would play it into the new file: rows of another log, or nothing but damage.
+        raise LogDamaged(f"{path} is missing, but its -wal is there", hint="Run `aquasmart check`.")
+    birth = path.with_name(path.name + ".birth")
+    try:
+        for end in ("", "-wal", "-shm"):
+            birth.with_name(birth.name + end).unlink(missing_ok=True)
+        connection = sqlite3.connect(birth, timeout=BUSY_TIMEOUT_S, isolation_level=None)
+        try:
+            _set_up(connection, create=True)
+        finally:
+            connection.close()
+        sync_file(birth)
+        birth.rename(path)
+        sync_folder(path.parent)
+    except OSError as fault:
+        raise LogError(f"the log {path} cannot be made: {fault.strerror}") from fault
 
 
 def _set_up(connection: sqlite3.Connection, *, create: bool) -> None:

@@ -8,10 +8,11 @@ opens half of a log, or a salvaged file beside an old `-wal`.
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+
+from .durable_files import sync_file, sync_folder, write_durably
 
 PARTS = ("", "-wal", "-shm")
 """log.db is these three files together. Separated, SQLite silently lays an old write-ahead log over a new file."""
@@ -110,32 +111,6 @@ def discard_fresh(intent: Intent) -> None:
     """Remove what a cut left of an unfinished new log."""
     for part in (*PARTS, "-journal"):
         intent.fresh.with_name(intent.fresh.name + part).unlink(missing_ok=True)
-
-
-def write_durably(path: Path, text: str) -> None:
-    """Write a small file whole or not at all, and keep it through a power cut. Raises OSError."""
-    fresh = path.with_name(path.name + ".part")
-    fresh.write_text(text)
-    sync_file(fresh)
-    fresh.replace(path)
-    sync_folder(path.parent)
-
-
-def sync_file(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def sync_folder(path: Path) -> None:
-    """Make names in a folder durable: a rename is only on disk when its folder is."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _moved(intent: Intent) -> Path:

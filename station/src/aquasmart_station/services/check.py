@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from ..adapters.durable_files import write_durably
 from ..adapters.examination import Examination, examine
 from ..adapters.log_file import lock
 from ..adapters.log_writer import LogWriter
@@ -26,7 +27,6 @@ from ..adapters.quarantine import (
     move,
     pending_intent,
     put_in_place,
-    write_durably,
 )
 from ..adapters.salvage import Figures, salvage, seal
 from ..core.errors import LogBusy, LogError

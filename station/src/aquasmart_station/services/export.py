@@ -11,8 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..adapters.durable_files import sync_folder
 from ..adapters.log_outbox import Mark, Outbox
-from ..adapters.quarantine import sync_folder
 from ..core.batching import BatchSize
 from ..core.bundle import BundleWriter
 from ..core.conversation import Identity

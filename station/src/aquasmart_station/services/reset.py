@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..adapters.durable_files import sync_folder, write_durably
 from ..adapters.examination import examine
 from ..adapters.log_view import LogView
 from ..adapters.log_writer import LogWriter
-from ..adapters.quarantine import intent_path, sync_folder, write_durably
+from ..adapters.quarantine import intent_path
 from ..core.conversation import Identity
 from ..core.errors import StationError
 from ..core.model import Draft, Kind, StreamHeader
