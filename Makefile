@@ -47,7 +47,7 @@ test: $(VENV)/dev.stamp ## Every test this machine can run; says which it could 
 	@$(BIN)/python -m coverage combine -q
 	@$(BIN)/python -m coverage report --include='*/core/*,*/meters/*' --fail-under=95 > build/coverage/core.txt || { cat build/coverage/core.txt; echo "coverage of core/ and meters/ is below 95 %"; exit 1; }
 	@$(BIN)/python -m coverage report --fail-under=85 > build/coverage/all.txt || { cat build/coverage/all.txt; echo "coverage is below 85 %"; exit 1; }
-	@echo "coverage: core $$(tail -1 build/coverage/core.txt | awk '{print $$NF}'), all $$(tail -1 build/coverage/all.txt | awk '{print $$NF}') (gates 95 % and 85 %)"
+	@echo "coverage: core $$(awk '/^TOTAL/ {print $$NF}' build/coverage/core.txt), all $$(awk '/^TOTAL/ {print $$NF}' build/coverage/all.txt) (gates 95 % and 85 %)"
 
 test-unit: $(VENV)/dev.stamp ## The fast half: pure cores, contract vectors
 	@$(BIN)/python -m pytest tests/unit tests/contract $(ARGS)

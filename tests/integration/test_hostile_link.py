@@ -32,7 +32,8 @@ FUTURE = json.dumps(
 def _forged_ack(exchange: Exchange) -> bytes:
     """What somebody without the key would say to end a batch: everything right but the signature."""
     sent = Message.parse(exchange.request).document()
-    data = {"stream": sent["stream"]["id"], "acked_through": 10**6, "inserted": 1, "duplicates": 0}
+    stream = sent.get("stream", {}).get("id", "")
+    data = {"stream": stream, "resend_from": [], "acked_through": 10**6, "inserted": 1, "duplicates": 0}
     document = FORGED_ACK | {"data": data | {"counts_through": 10**6, "cumulative_ul": 0, "notice": 0}}
     document["meta"] = {"trace_id": sent["meta"]["trace_id"], "server_time": 4102444800000, "request_id": "0" * 32}
     headers = {"X-Timestamp": "4102444800000", "X-Signature": "v1=" + "0" * 64, "Content-Type": "application/json"}
@@ -87,7 +88,8 @@ def _flowing(world: World) -> None:
 
 def test_no_unsigned_answer_changes_anything(world: World) -> None:
     _flowing(world)
-    lies, told, marks_seen = list(UNSIGNED), [], []
+    # Without the two that make it wait for seconds: test_a_network_that_only_lies has their kind.
+    lies, told, marks_seen = [what for what in UNSIGNED if not what.startswith(("429", "503"))], [], []
 
     def lie(exchange: Exchange) -> Fault | None:
         if exchange.target != "/v1/ingest" or not lies:
@@ -109,21 +111,19 @@ def test_no_unsigned_answer_changes_anything(world: World) -> None:
     assert_books_balance(world)
 
 
-@pytest.mark.parametrize("what", ["a captive portal's 200", "403", "413", "503 with Retry-After"])
+@pytest.mark.parametrize("what", ["a captive portal's 200", "503 with Retry-After"])
 def test_a_network_that_only_lies_is_shown_and_holds_nothing(world: World, what: str) -> None:
     # Heartbeats too, so that no honest word is left.
     _flowing(world)
     world.relay.policy = UNSIGNED[what]
+    eventually(lambda: any(exchange.fault for exchange in world.ingests()), "a first lie to an ingest request")
     marks = world.log.acknowledged()
-    eventually(lambda: world.site.status()["sync_state"] in {"offline", "unverified"}, "sync to say so", every_s=0.3)
+    expected = "unverified" if "portal" in what else "offline"
+    eventually(lambda: world.site.status()["sync_state"] == expected, f"sync to show {expected}", every_s=0.3)
     lies = sum(bool(exchange.fault) for exchange in world.relay.exchanges)
     eventually(lambda: sum(bool(e.fault) for e in world.relay.exchanges) >= lies + 2, "two more lies")
-    status = world.site.status()
-    expected = {"a captive portal's 200": "unverified", "403": "unverified"}.get(what, "offline")
-    assert status["sync_state"] == expected
-    assert status["pending"] > 0
-    after = world.log.acknowledged()
-    assert sum(after.values()) - sum(marks.values()) <= 10  # what was under way when the lies began
+    assert world.site.status()["pending"] > 0
+    assert world.log.acknowledged() == marks
     world.relay.policy = None
     world.settle()
     assert_books_balance(world)
@@ -168,11 +168,11 @@ def test_everything_at_random_and_the_books_balance(world: World) -> None:
         return fault
 
     world.relay.policy = policy
-    until = time.monotonic() + 15
-    while time.monotonic() < until:
+    enough, deadline = time.monotonic() + 12, time.monotonic() + 90
+    while time.monotonic() < enough or len(met) < 8:
+        assert time.monotonic() < deadline, f"only {met} in 90 s"
         world.relay.set_state(dice.choice(["pass", "pass", "pass", "cut", "black-hole"]))
         time.sleep(dice.uniform(0.3, 1.5))
-    assert len(met) >= 8
     assert world.site.alive("sync")
     assert world.site.alive("reader")
     world.relay.policy = None

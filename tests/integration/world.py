@@ -5,7 +5,9 @@ Waiting lives here too: tests wait for what they need to see, with a generous de
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import socket
 import time
 import tomllib
@@ -85,9 +87,13 @@ class World:
         self.cloud = CloudBooks(self.site.root / "cloud" / "cloud.db")
 
     def close(self) -> None:
+        """End every process, all at once; politely, since what was measured in them is written when they end."""
         for name in self.site.names:
-            self.site.kill(name)
+            if self.site.alive(name):
+                os.kill(self.site.pid(name), signal.SIGTERM)
         self.relay.stop()
+        for name in self.site.names:
+            self.site.stop(name, timeout_s=5)
 
     def prepare(self) -> None:
         """Provision, from the session's template where there is one: its cloud and key, this site's configuration."""

@@ -16,7 +16,7 @@ from math import floor
 from uuid import UUID
 
 from aquasmart_station.core.accounting import Account
-from aquasmart_station.core.model import Board, Draft, MeterTraits, Reading, Resume, Scale, StreamHeader
+from aquasmart_station.core.model import Board, Draft, Kind, MeterTraits, Reading, Resume, Scale, StreamHeader
 
 NOON_MS = 1_763_676_000_000
 K450 = Scale(20_000, 9)
@@ -193,3 +193,16 @@ def audit(log: list[Draft]) -> dict[UUID, Epoch]:
 def booked(log: list[Draft]) -> int:
     """Counts in all epochs together."""
     return sum(epoch.counts for epoch in audit(log).values())
+
+
+def world(net: int = 1_000_000, **settings: object) -> World:
+    """A world whose meter has been read once."""
+    of = traits(**settings)
+    made = World(Meter(of, net), of)
+    made.poll()
+    made.commit()
+    return made
+
+
+def kinds(drafts: list) -> list[tuple[Kind, int]]:
+    return [(draft.kind, draft.counts) for draft in drafts]

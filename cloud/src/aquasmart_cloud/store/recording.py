@@ -1,7 +1,7 @@
 """The ingest transaction: one signed batch becomes a mark, a booking, rollups and one stored body, or nothing.
 
 Its order (docs/protocol.md §4–5): find the stream, refuse a gap, drop what is known, clip, book, add up, store the
-body, log. All of it is one SQLite transaction under the process's writer lock, so a crash at any statement leaves
+body, log. All of it is one savepoint of one SQLite transaction (store.committing), so a crash at any statement leaves
 the database as it was, and the sender's retry begins anew. Once COMMIT has returned, the mark is durable with
 the booking: a retry, a replay or a concurrent copy finds every row at or below the mark and books nothing.
 """
@@ -87,8 +87,9 @@ def record(database: Database, signed: SignedBody, batch: Batch, received_at: in
     Errors: Refusal `stream-unknown`, `sequence-gap`, `invalid`, nothing stored; DatabaseError, nothing stored.
     """
     timeline = Timeline(batch, received_at)
-    with database.writing() as connection:
-        return _Recording(connection, signed, batch, timeline, received_at).run(request_id)
+    return database.write(
+        lambda connection: _Recording(connection, signed, batch, timeline, received_at).run(request_id)
+    )
 
 
 class _Recording:

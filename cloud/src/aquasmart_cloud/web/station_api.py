@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import msgspec
 from flask import Blueprint, Response, g, request
+from werkzeug.exceptions import HTTPException
 
 from aquasmart_cloud.core.decoding import decode_batch, decode_heartbeat, inflate
 from aquasmart_cloud.core.errors import DatabaseError
@@ -80,8 +81,15 @@ def _read_body() -> bytes:
 
     A chunked body declares none; it is cut off at the limit without a word, so one byte more is asked for.
     """
-    body = request.get_data(cache=False)
-    if request.content_length is None and len(body) >= MAX_BODY_BYTES and request.environ["wsgi.input"].read(1):
+    try:
+        body = request.get_data(cache=False)
+        more = request.content_length is None and len(body) >= MAX_BODY_BYTES and request.environ["wsgi.input"].read(1)
+    except HTTPException:
+        raise
+    except Exception as fault:
+        # A server raises what it likes for chunks that are none; whoever sent them is at fault, not this application.
+        raise Refusal("malformed", "the body cannot be read") from fault
+    if more:
         raise Refusal("too-large", f"the body is above {MAX_BODY_BYTES} bytes")
     return body
 

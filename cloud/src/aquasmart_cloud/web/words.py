@@ -63,10 +63,10 @@ DIFFERENCES = {
         "The meter's count jumped further than its largest flow allows. It is in the total and shown apart.",
         "Ask a technician to check the meter and its cable.",
     ),
-    "reset": Words(
-        "Meter restarted",
-        "The meter's counter began again from zero. Water between the last reading and the restart could not "
-        "be measured.",
+    "unmeasured": Words(
+        "Time that was not measured",
+        "The meter's counter does not survive a power cut and began again from zero. What flowed between the last "
+        "reading and the restart is unknown; the amount shown is the most that it can have been.",
         "Nothing for a single power cut. If it comes again, check the meter's supply.",
     ),
     "scale-refused": Words(

@@ -53,6 +53,7 @@ class LogWriter:
         self._streams: dict[UUID, _Open] = {}
         self._position = 0
         self._doubtful: _Plan | None = None
+        self._found: list[Row] = []
 
     def open(self) -> None:
         """Open or create the log and close what a former run left open. Raises LogError."""
@@ -87,24 +88,26 @@ class LogWriter:
     def append(self, drafts: Sequence[Draft]) -> list[Row]:
         """Commit `drafts` in one transaction and return their rows. Raises LogError; then the same may be tried again.
 
-        A commit that reports a fault may still have reached the disk (an I/O error while syncing the WAL). The plan is
-        therefore kept, and the next call looks whether its last row is there before anything is written again: the
-        transaction is all or nothing, so one row answers for all, and no draft can be booked twice.
+        Again means: the same drafts first, whatever has come since after them. A commit that reports a fault may still
+        have reached the disk (an I/O error while syncing the WAL). The plan is therefore kept, and the next call looks
+        whether its last row is there before anything is written again: the transaction is all or nothing, so one row
+        answers for all. What was found is remembered until a call returns, so no draft can be booked twice, however
+        often the disk fails.
         """
         connection = self._connected()
         try:
-            settled = self._settle(connection)
-            rows, rest = ([row for _, row in settled.rows], drafts[len(settled.rows) :]) if settled else ([], drafts)
+            self._settle(connection)
+            rest = drafts[len(self._found) :]
             if rest:
                 plan = self._plan(rest)
                 self._doubtful = plan
                 self._write(connection, plan)
                 self._adopt(plan)
-                rows += [row for _, row in plan.rows]
         except sqlite3.Error as fault:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise LogError(f"the log cannot be written: {fault}") from fault
+        rows, self._found = self._found, []
         return rows
 
     def _connected(self) -> sqlite3.Connection:
@@ -113,20 +116,20 @@ class LogWriter:
         assert self._connection is not None
         return self._connection
 
-    def _settle(self, connection: sqlite3.Connection) -> _Plan | None:
-        """The doubtful plan of a failed append, if it turns out to be in the log after all."""
-        plan, self._doubtful = self._doubtful, None
+    def _settle(self, connection: sqlite3.Connection) -> None:
+        """Adopt the doubtful plan of a failed append, if it turns out to be in the log after all."""
+        plan = self._doubtful
         if plan is None:
-            return None
+            return
         opened, row = plan.rows[-1]
+        # Where even this look fails, the doubt stays.
         found = connection.execute(
             "SELECT e.seq, s.id FROM event e JOIN stream s USING (stream) WHERE e.position = ?",
             (row.position,),
         ).fetchone()
-        if found is None or found != (row.seq, opened.header.id.bytes):
-            return None
-        self._adopt(plan)
-        return plan
+        self._doubtful = None
+        if found == (row.seq, opened.header.id.bytes):
+            self._adopt(plan)
 
     def _plan(self, drafts: Sequence[Draft]) -> _Plan:
         plan = _Plan([], [], [], dict(self._streams), self._position)
@@ -183,6 +186,7 @@ class LogWriter:
 
     def _adopt(self, plan: _Plan) -> None:
         self._streams, self._position, self._doubtful = plan.streams, plan.position, None
+        self._found += [row for _, row in plan.rows]
 
     def _last_stream(self) -> int:
         return int(self._connected().execute("SELECT coalesce(max(stream), 0) FROM stream").fetchone()[0])
