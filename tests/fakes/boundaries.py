@@ -4,7 +4,8 @@ A boundary is before any SQL statement, and before any change of names or sync o
 replaced: sqlite3 and os call the real things, counted.
 
 `python -m tests.fakes.boundaries MODULE:FUNCTION PREPARED TARGET` runs the function in a copy of the folder PREPARED
-at TARGET/1, killed at the first boundary, in TARGET/2, killed at the second, and so on until none is left. Prints the number of boundaries; one folder more holds the run that was left alone.
+at TARGET/1, killed at the first boundary, in TARGET/2, killed at the second, and so on until none is left.
+Prints the number of boundaries; one folder more holds the run that was left alone.
 """
 
 from __future__ import annotations
