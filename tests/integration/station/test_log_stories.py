@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from aquasmart_station.adapters.log_outbox import Mark, Outbox
 from aquasmart_station.adapters.log_writer import LogWriter
 from aquasmart_station.core.model import Draft, Kind
-from tests.integration.station.some_logs import NOON_MS, START, checker, delivered_counts, flip, header, merged
+from tests.integration.station.some_logs import NOON_MS, START, checker, flip, header, merged
 
 
 @dataclass
@@ -81,11 +81,13 @@ class Station:
         outbox = Outbox(self.log)
         outbox.take_over(1)
         outbox.look()
-        for _ in range(batches):
-            lane = outbox.next_lane()
-            batch = None if lane is None else outbox.batch(lane, 5)
-            if batch is None:
-                break
+        blocked: frozenset[int] = frozenset()
+        while batches and (lane := outbox.next_lane(blocked)) is not None:
+            batch = outbox.batch(lane, 5)
+            if batch is None:  # a damaged last row of the latest stream: the next stream will say
+                blocked |= {lane.number}
+                continue
+            batches -= 1
             if batch.header.meter_id is not None:
                 self.sent.append((batch.counts_before, batch.counts_through))
             outbox.move_mark(Mark(batch.stream_no, batch.through_seq, batch.counts_through, batch.through_position), 5)
@@ -142,5 +144,4 @@ def test_the_books_tile(memory: Path, steps: list[tuple[str, int]]) -> None:
     if not station.damaged:
         # Nothing twice: only damage of what was delivered makes a run resume before it, which the cloud names overlap.
         assert sum(high - low for low, high in station.sent) == station.meter - START
-    assert delivered_counts(station.log)[0][0] == START
     shutil.rmtree(station.folder)
