@@ -255,60 +255,6 @@ def test_what_the_reader_commits_is_noticed(writer: LogWriter, outbox: Outbox) -
     assert not outbox.changed()
 
 
-def damage(path: Path, position: int, column: str = "counts", value: object = 5) -> None:
-    connection = sqlite3.connect(path, isolation_level=None)
-    connection.execute(f"UPDATE event SET {column} = ? WHERE position = ?", (value, position))
-    connection.close()
-
-
-@pytest.mark.parametrize(
-    ("column", "value"), [("counts", 999), ("at_ms", 1), ("kind", 3), ("seq", 900), ("data", "{}")]
-)
-def test_a_damaged_row_becomes_a_gap_and_its_volume_stays(
-    writer: LogWriter, outbox: Outbox, path: Path, column: str, value: object
-) -> None:
-    writer.append(volumes(header(), 1_000_001, 1_000_003, 1_000_006))
-    damage(path, 2, column, value)
-    batch = batch_of(outbox, only_lane(outbox))
-    assert [(row.seq, row.kind, row.counts) for row in batch.rows] == [
-        (1, Kind.VOLUME, 1_000_001),
-        (2, Kind.GAP, 1_000_006),
-        (3, Kind.VOLUME, 1_000_006),
-    ]
-
-
-def test_a_damaged_last_row_waits_while_the_stream_is_open_and_is_a_gap_of_nothing_once_it_is_closed(
-    writer: LogWriter, outbox: Outbox, path: Path
-) -> None:
-    writer.append(volumes(header(), 1_000_001, 1_000_003))
-    damage(path, 2)
-    lane = only_lane(outbox)
-    batch = batch_of(outbox, lane)
-    assert batch.through_seq == 1
-    outbox.move_mark(Mark(lane.number, 1, 1_000_001, 1), 5)
-    assert outbox.batch(lane, 10) is None
-    next_run = LogWriter(path)
-    assert next_run.resume("tap-1").counts == 1_000_001  # type: ignore[union-attr]
-    next_run.append(volumes(header(opening=1_000_001), 1_000_004))
-    next_run.close()
-    outbox.look()
-    gap = batch_of(outbox, lane)
-    assert [(row.seq, row.kind, row.counts) for row in gap.rows] == [(2, Kind.GAP, 1_000_001)]
-
-
-def test_a_damaged_last_row_of_a_stream_that_the_same_run_closed_is_a_gap_with_its_counts(
-    writer: LogWriter, outbox: Outbox, path: Path
-) -> None:
-    writer.append(volumes(header(), 1_000_001, 1_000_003))
-    writer.append(volumes(header(opening=1_000_003), 1_000_004))
-    damage(path, 2)
-    outbox.look()
-    lane = outbox.lanes[1]
-    outbox.move_mark(Mark(lane.number, 1, 1_000_001, 1), 5)
-    gap = batch_of(outbox, lane)
-    assert [(row.seq, row.kind, row.counts) for row in gap.rows] == [(2, Kind.GAP, 1_000_003)]
-
-
 def test_two_processes_cannot_hold_one_lock(tmp_path: Path) -> None:
     held = lock(tmp_path / "sync.lock", exclusive=True)
     with pytest.raises(BlockingIOError):

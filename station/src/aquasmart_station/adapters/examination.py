@@ -151,9 +151,6 @@ def _identities(connection: sqlite3.Connection, found: Examination) -> dict[int,
     """Stream numbers to identities, None without a schema. What is no log, or has unreadable headers, is damage."""
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     there = schema_texts(connection)
-    if not there and not version:
-        found.all_rows = True  # made, and cut before its schema: the reader goes on with it
-        return None
     # What a newer version added is not known here; what we know must be as it was made, to the letter: a flipped bit in
     # the schema is a table or a column of another name.
     known = schema_of(min(version, SCHEMA_VERSION))

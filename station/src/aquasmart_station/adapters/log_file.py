@@ -81,8 +81,9 @@ def read_header(text: str) -> StreamHeader:
     try:
         document = json.loads(text)
         crc32 = document.pop("crc32", None)
-        if crc32 is None or crc32 == zlib.crc32(compact(document).encode()):
-            return header_from_document(document)
+        header = header_from_document(document)
+        if header_document(header) == document and crc32 in {None, zlib.crc32(compact(document).encode())}:
+            return header
     except (ValueError, TypeError, KeyError, AttributeError):
         pass
     raise LogDamaged(

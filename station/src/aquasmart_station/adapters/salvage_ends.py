@@ -14,14 +14,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..core.model import StreamHeader
 from .cross_checks import mark_fits
+from .salvage_order import put_in_order
 
 if TYPE_CHECKING:
     from .salvage import Figures
 
 _INSERT_DELIVERY = "INSERT INTO delivery VALUES (?, ?, ?, ?, ?, ?)"
 _SET_ENDS = "UPDATE stream SET first_position = ?, tail_seq = ?, tail_counts = ?, tail_position = ? WHERE stream = ?"
-_MERGED = "SELECT DISTINCT stream FROM event WHERE seqs > 1"
-_OF_STREAM = "SELECT position, seq, seqs FROM event WHERE stream = ? ORDER BY position DESC"
 _EXTENT = """
 SELECT stream, count(*), min(position), max(position), min(seq - seqs + 1), max(seq) FROM event GROUP BY stream
 """
@@ -47,7 +46,7 @@ def settle_ends(
 ) -> None:
     """Write `delivery` and the streams' ends, and count what is missing. Raises sqlite3.Error."""
     connection.execute("BEGIN IMMEDIATE")
-    _drop_what_was_merged(connection)
+    put_in_order(connection)
     extents = {values[0]: values[1:] for values in connection.execute(_EXTENT).fetchall()}
     kept = {n: m for n, m in marks.items() if n in headers and _believable(connection, headers[n], m, extents.get(n))}
     figures.marks, figures.marks_distrusted = len(kept), len(marks.keys() & headers.keys()) - len(kept)
@@ -62,19 +61,6 @@ def settle_ends(
         _count_missing(connection, number, header, kept.get(number), end, figures)
         following[header.meter_id] = header
     connection.execute("COMMIT")
-
-
-def _drop_what_was_merged(connection: sqlite3.Connection) -> None:
-    """Rows on free pages that a merged row stands for by now."""
-    for (stream,) in connection.execute(_MERGED).fetchall():
-        covered_from: int | None = None
-        stale = []
-        for position, seq, seqs in connection.execute(_OF_STREAM, (stream,)).fetchall():
-            if covered_from is not None and seq >= covered_from:
-                stale.append((position,))
-            else:
-                covered_from = seq - seqs + 1
-        connection.executemany("DELETE FROM event WHERE position = ?", stale)
 
 
 def _believable(

@@ -65,7 +65,9 @@ def group(context: click.Context, config_path: Path) -> None:
 def main() -> None:
     """Run the command line; every error of ours becomes one message and an exit status."""
     try:
-        group.main(standalone_mode=False)
+        status = group.main(standalone_mode=False)
+        # A command that ends with a status of its own: click returns it here.
+        sys.exit(status if isinstance(status, int) else 0)
     except click.exceptions.Exit as done:
         sys.exit(done.exit_code)
     except (click.Abort, KeyboardInterrupt):

@@ -112,6 +112,8 @@ def with_gaps(rows: Sequence[Row], after_seq: int) -> list[Row]:
     expected = after_seq + 1
     for row in rows:
         first = row.seq - row.seqs + 1
+        if row.seq < expected:
+            continue  # out of its place: a damaged position; the row before it has its counts already
         if first > expected:
             complete.append(row._replace(seq=first - 1, seqs=first - expected, kind=Kind.GAP.value, flags=0, data=None))
         complete.append(row)
