@@ -103,9 +103,9 @@ def upgrade(wiring: _Wiring, *, as_json: bool) -> None:
     """Make the database, or bring it to this version's schema. Harmless when repeated."""
     revision = migrating.upgrade(wiring.database)
     if as_json:
-        _print_json({"database": wiring.database.path, "revision": revision})
+        _print_json({"database": wiring.database.name, "revision": revision})
     else:
-        click.echo(f"{wiring.database.path} is at revision {revision}")
+        click.echo(f"{wiring.database.name} is at revision {revision}")
 
 
 @main.group()

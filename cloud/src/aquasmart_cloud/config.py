@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
 
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from .core.errors import ConfigError
@@ -122,11 +122,24 @@ def _url_faults(url: str) -> list[str]:
         parsed = make_url(url)
     except ArgumentError:
         return ["AQUASMART_DATABASE_URL is not a database URL such as sqlite:////var/lib/aquasmart-cloud/cloud.db"]
-    if parsed.get_backend_name() != "sqlite":
-        return [f"AQUASMART_DATABASE_URL names {parsed.get_backend_name()}: this version stores in sqlite only"]
+    kind = parsed.get_backend_name()
+    if kind == "postgresql":
+        return _postgresql_faults(parsed)
+    if kind != "sqlite":
+        return [f"AQUASMART_DATABASE_URL names {kind}: events are stored in sqlite or postgresql"]
     if not parsed.database or parsed.database == ":memory:":
         return ["AQUASMART_DATABASE_URL names no file: an account in memory would not survive a restart"]
     return []
+
+
+def _postgresql_faults(parsed: URL) -> list[str]:
+    faults = []
+    if not parsed.database:
+        faults.append("AQUASMART_DATABASE_URL names no database: postgresql://USER@HOST/aquasmart")
+    prepare = parsed.query.get("prepare_threshold", "none")
+    if prepare != "none" and not str(prepare).isdigit():
+        faults.append("AQUASMART_DATABASE_URL: prepare_threshold is a number, or none (for PgBouncer)")
+    return faults
 
 
 def _bind_faults(bind: str) -> list[str]:

@@ -125,10 +125,10 @@ FAULTS = {
     "everything wrong": (
         {
             "AQUASMART_ADMIN_TOKEN_FILE": "/nonexistent/token",
-            "AQUASMART_DATABASE_URL": "postgresql://x/y",
+            "AQUASMART_DATABASE_URL": "mysql://x/y",
             "AQUASMART_BIND": "8000",
         },
-        ["AQUASMART_MASTER_KEY_FILE is not set", "/nonexistent/token", "postgresql", "HOST:PORT"],
+        ["AQUASMART_MASTER_KEY_FILE is not set", "/nonexistent/token", "mysql", "HOST:PORT"],
     ),
     "no URL": ({"AQUASMART_DATABASE_URL": "cloud.db"}, ["AQUASMART_DATABASE_URL"]),
     "no file": ({"AQUASMART_DATABASE_URL": "sqlite://"}, ["names no file"]),

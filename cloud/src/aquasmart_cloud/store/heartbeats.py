@@ -5,8 +5,7 @@ It also notes on the station's row that it was heard, which is no total.
 
 from __future__ import annotations
 
-import sqlite3
-
+from .connection import Connection
 from .database import Database
 
 _KEEP = (
@@ -19,8 +18,8 @@ _SEEN = "UPDATE station SET last_seen_at = ? WHERE station_id = ?"
 def keep(database: Database, station_id: str, payload: str, received_at: int) -> None:
     """Keep a heartbeat's payload, JSON as sent. Errors: DatabaseError, nothing stored."""
 
-    def write(connection: sqlite3.Connection) -> None:
+    def write(connection: Connection) -> None:
         connection.execute(_KEEP, (station_id, received_at, payload))
         connection.execute(_SEEN, (received_at, station_id))
 
-    database.write(write)
+    database.write(write, station_id)

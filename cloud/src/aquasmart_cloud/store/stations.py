@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import re
 import secrets
-import sqlite3
 from dataclasses import dataclass, field
 from typing import Any
 
 from aquasmart_cloud.core.errors import StationError
 
+from .connection import Connection
 from .database import Database
 from .sealing import seal, unseal
 
@@ -93,7 +93,7 @@ class Stations:
             _require(connection, station_id)
             return self._make_key(connection, station_id, now_ms)
 
-    def _make_key(self, connection: sqlite3.Connection, station_id: str, now_ms: int) -> NewKey:
+    def _make_key(self, connection: Connection, station_id: str, now_ms: int) -> NewKey:
         known = [row[0] for row in connection.execute(_KEYS, (station_id,))]
         key_id = f"k{len(known) + 1}"
         key = secrets.token_bytes(KEY_BYTES)
@@ -147,7 +147,7 @@ class Stations:
         return found | {"keys": keys}
 
 
-def _exists(connection: sqlite3.Connection, station_id: str) -> bool:
+def _exists(connection: Connection, station_id: str) -> bool:
     return connection.execute("SELECT 1 FROM station WHERE station_id = ?", (station_id,)).fetchone() is not None
 
 
@@ -157,6 +157,6 @@ def _unknown(station_id: str) -> StationError:
     )
 
 
-def _require(connection: sqlite3.Connection, station_id: str) -> None:
+def _require(connection: Connection, station_id: str) -> None:
     if not _exists(connection, station_id):
         raise _unknown(station_id)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 
 from aquasmart_cloud.store.events import events, still_verifies
 from tests.integration.cloud.senders import NOW_MS, CloudUnderTest, Run, Sender
@@ -45,9 +44,8 @@ def test_a_stored_signature_holds_years_later_and_not_for_other_bytes(cloud: Clo
     cloud.stations.revoke("demo-1", None, cloud.now_ms)
     assert still_verifies(cloud.database, cloud.stations, "demo-1", stream, 1)
     assert not still_verifies(cloud.database, cloud.stations, "demo-1", stream, 2)
-    with sqlite3.connect(cloud.path) as connection:
+    with cloud.database.writing() as connection:
         connection.execute("UPDATE batch SET timestamp_ms = timestamp_ms + 1")
-    connection.close()
     assert not still_verifies(cloud.database, cloud.stations, "demo-1", stream, 1)
 
 
