@@ -136,9 +136,8 @@ def _postgresql_faults(parsed: URL) -> list[str]:
     faults = []
     if not parsed.database:
         faults.append("AQUASMART_DATABASE_URL names no database: postgresql://USER@HOST/aquasmart")
-    prepare = parsed.query.get("prepare_threshold", "none")
-    if prepare != "none" and not str(prepare).isdigit():
-        faults.append("AQUASMART_DATABASE_URL: prepare_threshold is a number, or none (for PgBouncer)")
+    if parsed.query.get("prepare", "never") != "never":
+        faults.append("AQUASMART_DATABASE_URL: the only value of prepare is never, for PgBouncer in transaction mode")
     return faults
 
 

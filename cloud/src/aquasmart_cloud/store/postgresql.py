@@ -19,27 +19,25 @@ Why nothing is counted twice, however many processes write (READ COMMITTED, docs
 
 from __future__ import annotations
 
-import select
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from decimal import Decimal
 from functools import cached_property
 from typing import Any
 
 import psycopg
-from psycopg import Pipeline, RawCursor
 from psycopg.abc import AdaptContext
 from psycopg.adapt import Loader
 from psycopg.pq import Format
-from psycopg.types.numeric import Int8BinaryDumper, NumericBinaryLoader, NumericLoader
-from sqlalchemy import URL, Connection, Engine, create_engine, event
+from psycopg.types.numeric import NumericBinaryLoader, NumericLoader
+from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
 
 from aquasmart_cloud.core.errors import DatabaseError
 
 from .connection import T, Work
-from .placeholders import translated
+from .pipelining import Pipelined
 
 CONNECT_TIMEOUT_S = 5
 LOCK_TIMEOUT_MS = 5_000
@@ -51,72 +49,39 @@ ALL_WRITERS = 0x41515541  # "AQUA"
 SCHEMA = 0x41515542
 """Advisory locks: who writes everything, who changes the schema."""
 
-_BEGIN = b"BEGIN"
-_COMMIT = b"COMMIT"
-_ALONE = f"SELECT pg_advisory_xact_lock({ALL_WRITERS})".encode()
-_SHARED = f"SELECT pg_advisory_xact_lock_shared({ALL_WRITERS})".encode()
-_LOCK_STATION = b"SELECT 1 FROM station WHERE station_id = $1 FOR NO KEY UPDATE"
+_ALONE = f"SELECT pg_advisory_xact_lock({ALL_WRITERS})"
+_SHARED = f"SELECT pg_advisory_xact_lock_shared({ALL_WRITERS})"
+_LOCK_STATION = "SELECT 1 FROM station WHERE station_id = ? FOR NO KEY UPDATE"
 _DURABLE = "SELECT current_setting('fsync'), current_setting('synchronous_commit')"
-
-
-class _Cursor(RawCursor[Any]):
-    """A cursor that knows how many rows it changed although its statement may still be on its way."""
-
-    pipeline: Pipeline | None = None
-
-    @property
-    def rowcount(self) -> int:
-        if self.pgresult is None and self.pipeline is not None:
-            self.pipeline.sync()
-        return super().rowcount
-
-
-class PostgresqlConnection:
-    """One thread's connection, which takes statements as the store's modules write them."""
-
-    __slots__ = ("pipeline", "raw")
-
-    def __init__(self, raw: psycopg.Connection[Any]) -> None:
-        self.raw = raw
-        self.pipeline: Pipeline | None = None
-
-    def execute(self, sql: str, parameters: Sequence[Any] = (), /) -> _Cursor:
-        """One statement. In a pipeline it is only queued; asking for its rows or its count waits for it."""
-        text, order = translated(sql)
-        cursor = _Cursor(self.raw)
-        cursor.pipeline = self.pipeline
-        cursor.execute(text, parameters if order is None else [parameters[index] for index in order], binary=True)
-        return cursor
-
-    def executemany(self, sql: str, parameters: Sequence[Sequence[Any]], /) -> _Cursor:
-        """One statement for each row of parameters."""
-        text, order = translated(sql)
-        cursor = _Cursor(self.raw)
-        if parameters:
-            rows = parameters if order is None else [[row[index] for index in order] for row in parameters]
-            cursor.executemany(text, rows)
-        return cursor
 
 
 class Postgresql:
     """The backend of `postgresql://…`; what the methods promise stands in `store.database`.
 
-    One query parameter of the URL is ours: `prepare_threshold`, after how many uses a statement is prepared; `none`
-    for a pooler that gives each transaction another server connection (PgBouncer in transaction mode). Such a pooler
-    takes no settings from us either: set lock_timeout and idle_in_transaction_session_timeout on the role.
+    One query parameter of the URL is ours: `prepare=never` for a pooler that gives each transaction another server
+    connection (PgBouncer in transaction mode). Such a pooler takes no settings from us either: set lock_timeout and
+    idle_in_transaction_session_timeout on the role.
     """
 
     def __init__(self, url: str) -> None:
         asked = make_url(url)
         self.name = asked.set(drivername="postgresql").render_as_string(hide_password=True)
-        self._prepare = _prepare_threshold(asked)
-        self._url = asked.difference_update_query(["prepare_threshold"]).set(drivername="postgresql+psycopg")
+        self._prepare = asked.query.get("prepare") != "never"
+        self._url = asked.difference_update_query(["prepare"]).set(drivername="postgresql+psycopg")
         self._local = threading.local()
 
     @property
     def _options(self) -> dict[str, Any]:
-        found: dict[str, Any] = {"connect_timeout": CONNECT_TIMEOUT_S, "application_name": "aquasmart-cloud"}
-        if self._prepare is not None:
+        found: dict[str, Any] = {
+            "connect_timeout": CONNECT_TIMEOUT_S,
+            "application_name": "aquasmart-cloud",
+            # A server whose machine is gone says nothing: ask it, and give up within a minute.
+            "keepalives_idle": 20,
+            "keepalives_interval": 10,
+            "keepalives_count": 3,
+            "tcp_user_timeout": 50_000,
+        }
+        if self._prepare:
             settings = {"lock_timeout": LOCK_TIMEOUT_MS, "idle_in_transaction_session_timeout": IDLE_IN_TRANSACTION_MS}
             found["options"] = " ".join(f"-c {name}={value}" for name, value in settings.items())
         return found
@@ -124,7 +89,7 @@ class Postgresql:
     @cached_property
     def engine(self) -> Engine:
         """SQLAlchemy's engine."""
-        arguments = self._options | {"prepare_threshold": self._prepare}
+        arguments = self._options if self._prepare else self._options | {"prepare_threshold": None}
         engine = create_engine(self._url, pool_pre_ping=True, connect_args=arguments)
         event.listen(engine, "connect", _whole_numbers)
         event.listen(engine, "begin", _begin)
@@ -133,10 +98,10 @@ class Postgresql:
     def require(self) -> None:
         """Nothing to say before it is opened: a server that cannot be reached says so itself."""
 
-    def connection(self) -> PostgresqlConnection:
+    def connection(self) -> Pipelined:
         """This thread's connection, a new one where the server has closed the former. Errors: DatabaseError."""
-        found: PostgresqlConnection | None = getattr(self._local, "connection", None)
-        if found is not None and _gone(found.raw):
+        found: Pipelined | None = getattr(self._local, "connection", None)
+        if found is not None and found.gone():
             self._forget()
             found = None
         if found is None:
@@ -144,10 +109,10 @@ class Postgresql:
             self._local.connection = found
         return found
 
-    def _open(self) -> PostgresqlConnection:
+    def _open(self) -> Pipelined:
         address = self._url.set(drivername="postgresql").render_as_string(hide_password=False)
         try:
-            raw = psycopg.connect(address, autocommit=True, prepare_threshold=self._prepare, **self._options)
+            raw = psycopg.connect(address, autocommit=True, **self._options)
             durable = raw.execute(_DURABLE).fetchone()
         except psycopg.Error as fault:
             raise DatabaseError(
@@ -159,13 +124,12 @@ class Postgresql:
                 f"{self.name} has fsync or synchronous_commit off: it would acknowledge what a power cut takes away",
                 "set both to on, in postgresql.conf or for the role",
             )
-        raw.adapters.register_dumper(int, Int8BinaryDumper)
         raw.adapters.register_loader("uuid", _HexUuid)
         _whole_numbers(raw, None)
-        return PostgresqlConnection(raw)
+        return Pipelined(raw, prepare=self._prepare)
 
     @contextmanager
-    def reading(self) -> Iterator[PostgresqlConnection]:
+    def reading(self) -> Iterator[Pipelined]:
         """Autocommit. Errors: DatabaseError."""
         connection = self.connection()
         try:
@@ -175,65 +139,53 @@ class Postgresql:
             raise _database_error(fault) from fault
 
     @contextmanager
-    def writing(self, station_id: str | None = None) -> Iterator[PostgresqlConnection]:
+    def writing(self, station_id: str | None = None) -> Iterator[Pipelined]:
         """One transaction, alone, or alone for its station. Errors: DatabaseError."""
-        connection = self.connection()
-        raw = connection.raw
-        try:
-            raw.execute(_BEGIN)
-            try:
-                _lock(raw, station_id)
-                yield connection
-            except BaseException:
-                raw.rollback()
-                raise
-            _require_committed(raw.execute(_COMMIT).statusmessage)
-        except psycopg.Error as fault:
-            self._forget()
-            raise _database_error(fault) from fault
+        with self._transaction(station_id, gathering=False) as connection:
+            yield connection
 
     def write(self, work: Work[T], station_id: str | None = None) -> T:
         """Do `work` in one transaction; its statements travel together up to each read, and with the COMMIT.
 
-        A statement that fails makes the server skip everything up to the next synchronisation, COMMIT included, and
-        raises here at the latest when that is waited for: before success is reported.
         Errors: what `work` raises, and DatabaseError.
         """
+        with self._transaction(station_id, gathering=True) as connection:
+            return work(connection)
+
+    @contextmanager
+    def _transaction(self, station_id: str | None, *, gathering: bool) -> Iterator[Pipelined]:
         connection = self.connection()
-        raw = connection.raw
         try:
-            with raw.pipeline() as pipeline:
-                connection.pipeline = pipeline
-                raw.execute(_BEGIN)
-                _lock(raw, station_id)
-                result = work(connection)
-                commit = raw.execute(_COMMIT)
-                pipeline.sync()
-                _require_committed(commit.statusmessage)
+            connection.gathering = True
+            connection.execute("BEGIN")
+            _lock(connection, station_id)
+            connection.gathering = gathering
+            try:
+                yield connection
+            except psycopg.Error:
+                raise
+            except BaseException:
+                connection.gathering = False
+                if connection.uncertain:
+                    self._forget()
+                else:
+                    connection.execute("ROLLBACK")
+                raise
+            connection.gathering = False
+            status = connection.execute("COMMIT").status
+            if status != "COMMIT":
+                raise psycopg.OperationalError(f"the transaction was not committed: {status}")
         except psycopg.Error as fault:
             self._forget()
             raise _database_error(fault) from fault
-        except BaseException:
-            self._roll_back(raw)
-            raise
-        finally:
-            connection.pipeline = None
-        return result
-
-    def _roll_back(self, raw: psycopg.Connection[Any]) -> None:
-        """End a transaction that was refused. Where that fails the connection goes, and the transaction with it."""
-        try:
-            raw.rollback()
-        except psycopg.Error:
-            self._forget()
 
     def _forget(self) -> None:
         """Drop this thread's connection after a fault, and with it whatever transaction it was in."""
-        connection: PostgresqlConnection | None = getattr(self._local, "connection", None)
+        connection: Pipelined | None = getattr(self._local, "connection", None)
         self._local.connection = None
         if connection is not None:
             with suppress(psycopg.Error):
-                connection.raw.close()
+                connection.close()
 
     def close(self) -> None:
         """Close this thread's connection and the engine's pool."""
@@ -242,28 +194,13 @@ class Postgresql:
             self.engine.dispose()
 
 
-def _prepare_threshold(url: URL) -> int | None:
-    said = url.query.get("prepare_threshold", "1")
-    return None if said == "none" else int(str(said))
-
-
-def _lock(raw: psycopg.Connection[Any], station_id: str | None) -> None:
+def _lock(connection: Pipelined, station_id: str | None) -> None:
     """The order of locks that everyone keeps (see above)."""
     if station_id is None:
-        raw.execute(_ALONE)
+        connection.execute(_ALONE)
         return
-    raw.execute(_SHARED)
-    _Cursor(raw).execute(_LOCK_STATION, (station_id,))
-
-
-def _require_committed(status: str | None) -> None:
-    if status != "COMMIT":
-        raise psycopg.OperationalError(f"the transaction was not committed: {status}")
-
-
-def _gone(raw: psycopg.Connection[Any]) -> bool:
-    """Whether the connection is no more. An idle one has nothing to read, but for the server's word that it closes."""
-    return raw.closed or bool(select.select([raw.fileno()], [], [], 0)[0])
+    connection.execute(_SHARED)
+    connection.execute(_LOCK_STATION, (station_id,))
 
 
 def _database_error(fault: psycopg.Error) -> DatabaseError:
