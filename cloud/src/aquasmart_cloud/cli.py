@@ -21,6 +21,7 @@ from .config import MASTER_KEY, Config, initialise
 from .core.errors import CloudError
 from .store import migrating, sign_in
 from .store.database import Database
+from .store.partitions import let_go, make_partitions
 from .store.stations import NewKey, Stations
 
 
@@ -102,10 +103,34 @@ def db() -> None:
 def upgrade(wiring: _Wiring, *, as_json: bool) -> None:
     """Make the database, or bring it to this version's schema. Harmless when repeated."""
     revision = migrating.upgrade(wiring.database)
+    partitions = make_partitions(wiring.database, _now_ms())
     if as_json:
-        _print_json({"database": wiring.database.name, "revision": revision})
+        _print_json({"database": wiring.database.name, "revision": revision, "partitions": partitions})
     else:
         click.echo(f"{wiring.database.name} is at revision {revision}")
+
+
+@db.command("let-go")
+@click.option("--keep-months", type=click.IntRange(min=1), help="AQUASMART_RETENTION_MONTHS by default.")
+@_json
+@_wired
+def let_go_of_months(wiring: _Wiring, keep_months: int | None, *, as_json: bool) -> None:
+    """Delete batches and notable events older than so many whole months. Totals, ledger and rollups stay.
+
+    Everything is kept unless you say so: without this command, or without a number, nothing is deleted. What is gone
+    can neither be exported nor verified again.
+    """
+    months = keep_months or wiring.config.retention_months
+    if months is None:
+        raise click.ClickException(
+            "nothing says how long to keep events, so all are kept\n"
+            "set AQUASMART_RETENTION_MONTHS, or say --keep-months N"
+        )
+    gone = let_go(wiring.database, months, _now_ms())
+    if as_json:
+        _print_json({"keep_months": months, "deleted": gone})
+    else:
+        click.echo(f"deleted {gone['batch']} batches and {gone['notable']} notable events")
 
 
 @main.group()

@@ -42,6 +42,8 @@ class Config:
     admin_token: str = field(repr=False)
     """What people sign in with until there are accounts."""
     bind: str = DEFAULT_BIND
+    retention_months: int | None = None
+    """For how many whole months batches are kept; None: for ever."""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Config:
@@ -65,9 +67,18 @@ class Config:
         faults += _url_faults(url)
         bind = env.get("AQUASMART_BIND") or DEFAULT_BIND
         faults += _bind_faults(bind)
+        months = env.get("AQUASMART_RETENTION_MONTHS") or None
+        if months is not None and not (months.isdecimal() and int(months) > 0):
+            faults.append(f"AQUASMART_RETENTION_MONTHS must be a number of months from 1, not {months!r}")
         if faults:
             raise ConfigError(faults)
-        return cls(database_url=url, master_key=bytes.fromhex(master_key), admin_token=token, bind=bind)
+        return cls(
+            database_url=url,
+            master_key=bytes.fromhex(master_key),
+            admin_token=token,
+            bind=bind,
+            retention_months=int(months) if months else None,
+        )
 
     @classmethod
     def or_exit(cls) -> Config:

@@ -159,6 +159,8 @@ class Postgresql:
             connection.gathering = True
             connection.execute("BEGIN")
             _lock(connection, station_id)
+            if not gathering:
+                connection.exchange()
             connection.gathering = gathering
             try:
                 yield connection
