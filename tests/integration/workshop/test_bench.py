@@ -18,7 +18,7 @@ from tests.lint.__main__ import ROOT
 EXPECTED = {
     "log": {"log.flash.commit_1s", "log.flash.commit_10s", "log.append_p99"},
     "sync": {"wire.batch_500", "reader.memory", "sync.memory", "reader.recovery_after_kill", "sync.drain"},
-    "ingest": {"ingest.batch_50", "ingest.batch_50_p99"},
+    "ingest": {"ingest.batch_50", "ingest.batch_50_p99", "ingest.batch_50.senders_8"},
     "queries": {"queries.fleet_p95", "queries.station_p95"},
 }
 
