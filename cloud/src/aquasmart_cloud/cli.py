@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -47,7 +48,9 @@ class _Wiring:
 
     @cached_property
     def database(self) -> Database:
-        return Database(self.config.database_url)
+        database = Database(self.config.database_url)
+        click.get_current_context().call_on_close(database.close)
+        return database
 
     @cached_property
     def stations(self) -> Stations:
@@ -70,6 +73,19 @@ def _litres(volume_ul: int) -> str:
     """Microlitres as litres with all six decimals, by integers."""
     sign, rest = ("-", -volume_ul) if volume_ul < 0 else ("", volume_ul)
     return f"{sign}{rest // 1_000_000}.{rest % 1_000_000:06d} l"
+
+
+@contextmanager
+def _counting(what: str, *, quiet: bool) -> Iterator[Callable[[int], None]]:
+    """A line on standard error that counts, for people at a terminal."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    if quiet or not console.is_terminal:
+        yield lambda _: None
+        return
+    with console.status(what) as status:
+        yield lambda number: status.update(f"{number:,} {what}")
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -270,6 +286,61 @@ def import_file(wiring: _Wiring, file: Path, *, allow_revoked: bool, allow_retir
         click.echo(f"{imported.station_id}: {document['inserted']} new events, {document['duplicates']} known already")
     if any(each["refused"] for each in document["streams"]):
         raise click.ClickException("some streams were not taken; export with --all, which begins where the log begins")
+
+
+@main.group()
+def audit() -> None:
+    """Whether what is stored is what the stations signed, and the books follow from it."""
+
+
+@audit.command("verify")
+@click.argument("station_id")
+@_json
+@_wired
+def audit_verify(wiring: _Wiring, station_id: str, *, as_json: bool) -> None:
+    """Verify every stored signature of STATION_ID again, and reckon its books from the bodies. Exit status 1 if not so.
+
+    Reads only; the station may send meanwhile.
+    """
+    from .store.auditing import verify_station
+
+    with _counting("batches verified", quiet=as_json) as progress:
+        found = verify_station(wiring.database, wiring.stations, station_id, progress)
+    if as_json:
+        _print_json(found.document())
+    else:
+        click.echo(f"{station_id}: {found.batches} batches, {found.events} events, {_litres(found.volume_ul)}")
+        if found.missing:
+            click.echo(f"{found.missing} batches were let go: their part of the books cannot be reckoned again")
+        for finding in found.findings:
+            click.echo(f"{finding.what}: {finding.where}: {finding.detail}")
+    if found.findings:
+        raise click.ClickException(
+            f"{len(found.findings)} findings\nwhere only the books differ, 'aquasmart-cloud rebuild {station_id}' makes"
+            " them again from the bodies; a body or signature that does not hold needs a backup"
+        )
+    if not as_json and not found.missing:
+        click.echo("every signature holds; marks, ledger, rollups and totals follow from the bodies")
+
+
+@main.command()
+@click.argument("station_id")
+@_json
+@_wired
+def rebuild(wiring: _Wiring, station_id: str, *, as_json: bool) -> None:
+    """Make the ledger, rollups, marks and totals of STATION_ID again from its stored batches, if they differ."""
+    from .store.rebuilding import rebuild_station
+
+    with _counting("batches reckoned", quiet=as_json) as progress:
+        differences = rebuild_station(wiring.database, wiring.stations, station_id, _now_ms(), progress)
+    if as_json:
+        _print_json({"station_id": station_id, "rebuilt": bool(differences), "differences": len(differences)})
+    elif differences:
+        for finding in differences:
+            click.echo(f"{finding.what}: {finding.detail}")
+        click.echo(f"{station_id}: made again from its batches")
+    else:
+        click.echo(f"{station_id}: nothing to do, its books follow from its batches")
 
 
 @main.command("sign-in-link")

@@ -104,6 +104,14 @@ def record(
     )
 
 
+def record_within(connection: Connection, signed: SignedBody, batch: Batch, received_at: int) -> Receipt:
+    """The same within a transaction of the caller's: for reckoning stored batches again (store.replaying).
+
+    Errors: Refusal; what the transaction then holds of the batch is for the caller to roll back.
+    """
+    return _Recording(connection, signed, batch, Timeline(batch, received_at), received_at).run("", by_hand=True)
+
+
 class _Recording:
     """One batch within its transaction."""
 
