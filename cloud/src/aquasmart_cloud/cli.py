@@ -6,86 +6,28 @@ says what to do next; status 78 for an unusable configuration, 1 for everything 
 
 from __future__ import annotations
 
-import json
-import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
-from . import __version__
-from .config import MASTER_KEY, Config, initialise
-from .core.errors import CloudError
-from .store import migrating, sign_in
-from .store.database import Database
-from .store.partitions import let_go, make_partitions
-from .store.stations import NewKey, Stations
-
-
-class _Group(click.Group):
-    """Turns the package's errors into one line and its hint, instead of a traceback."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except CloudError as error:
-            raise click.ClickException(f"{error}\n{error.hint}".rstrip()) from error
-        except OSError as error:
-            raise click.ClickException(str(error)) from error
-
-
-@dataclass
-class _Wiring:
-    """What a command needs, made when it first asks: `init` works before any of it exists."""
-
-    @cached_property
-    def config(self) -> Config:
-        return Config.or_exit()
-
-    @cached_property
-    def database(self) -> Database:
-        database = Database(self.config.database_url)
-        click.get_current_context().call_on_close(database.close)
-        return database
-
-    @cached_property
-    def stations(self) -> Stations:
-        return Stations(self.database, self.config.master_key)
-
-
-_wired = click.make_pass_decorator(_Wiring, ensure=True)
-_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
-
-
-def _print_json(document: object) -> None:
-    click.echo(json.dumps(document, ensure_ascii=False, separators=(", ", ": ")))
+from . import __version__, cli_store
+from .cli_wiring import Group as _Group
+from .cli_wiring import Wiring as _Wiring
+from .cli_wiring import as_json as _json
+from .cli_wiring import now_ms as _now_ms
+from .cli_wiring import print_json as _print_json
+from .cli_wiring import wired as _wired
+from .config import MASTER_KEY, initialise
+from .store import sign_in
+from .store.stations import NewKey
 
 
 def _litres(volume_ul: int) -> str:
     """Microlitres as litres with all six decimals, by integers."""
     sign, rest = ("-", -volume_ul) if volume_ul < 0 else ("", volume_ul)
     return f"{sign}{rest // 1_000_000}.{rest % 1_000_000:06d} l"
-
-
-@contextmanager
-def _counting(what: str, *, quiet: bool) -> Iterator[Callable[[int], None]]:
-    """A line on standard error that counts, for people at a terminal."""
-    from rich.console import Console
-
-    console = Console(stderr=True)
-    if quiet or not console.is_terminal:
-        yield lambda _: None
-        return
-    with console.status(what) as status:
-        yield lambda number: status.update(f"{number:,} {what}")
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -106,47 +48,6 @@ def init(folder: Path, *, as_json: bool) -> None:
     for path, fresh in made.items():
         click.echo(f"{'made' if fresh else 'kept'} {path}")
     click.echo(f"next: export AQUASMART_MASTER_KEY_FILE={folder / MASTER_KEY}; aquasmart-cloud db upgrade")
-
-
-@main.group()
-def db() -> None:
-    """The database's schema."""
-
-
-@db.command("upgrade")
-@_json
-@_wired
-def upgrade(wiring: _Wiring, *, as_json: bool) -> None:
-    """Make the database, or bring it to this version's schema. Harmless when repeated."""
-    revision = migrating.upgrade(wiring.database)
-    partitions = make_partitions(wiring.database, _now_ms())
-    if as_json:
-        _print_json({"database": wiring.database.name, "revision": revision, "partitions": partitions})
-    else:
-        click.echo(f"{wiring.database.name} is at revision {revision}")
-
-
-@db.command("let-go")
-@click.option("--keep-months", type=click.IntRange(min=1), help="AQUASMART_RETENTION_MONTHS by default.")
-@_json
-@_wired
-def let_go_of_months(wiring: _Wiring, keep_months: int | None, *, as_json: bool) -> None:
-    """Delete batches and notable events older than so many whole months. Totals, ledger and rollups stay.
-
-    Everything is kept unless you say so: without this command, or without a number, nothing is deleted. What is gone
-    can neither be exported nor verified again.
-    """
-    months = keep_months or wiring.config.retention_months
-    if months is None:
-        raise click.ClickException(
-            "nothing says how long to keep events, so all are kept\n"
-            "set AQUASMART_RETENTION_MONTHS, or say --keep-months N"
-        )
-    gone = let_go(wiring.database, months, _now_ms())
-    if as_json:
-        _print_json({"keep_months": months, "deleted": gone})
-    else:
-        click.echo(f"deleted {gone['batch']} batches and {gone['notable']} notable events")
 
 
 @main.group()
@@ -288,61 +189,6 @@ def import_file(wiring: _Wiring, file: Path, *, allow_revoked: bool, allow_retir
         raise click.ClickException("some streams were not taken; export with --all, which begins where the log begins")
 
 
-@main.group()
-def audit() -> None:
-    """Whether what is stored is what the stations signed, and the books follow from it."""
-
-
-@audit.command("verify")
-@click.argument("station_id")
-@_json
-@_wired
-def audit_verify(wiring: _Wiring, station_id: str, *, as_json: bool) -> None:
-    """Verify every stored signature of STATION_ID again, and reckon its books from the bodies. Exit status 1 if not so.
-
-    Reads only; the station may send meanwhile.
-    """
-    from .store.auditing import verify_station
-
-    with _counting("batches verified", quiet=as_json) as progress:
-        found = verify_station(wiring.database, wiring.stations, station_id, progress)
-    if as_json:
-        _print_json(found.document())
-    else:
-        click.echo(f"{station_id}: {found.batches} batches, {found.events} events, {_litres(found.volume_ul)}")
-        if found.missing:
-            click.echo(f"{found.missing} batches were let go: their part of the books cannot be reckoned again")
-        for finding in found.findings:
-            click.echo(f"{finding.what}: {finding.where}: {finding.detail}")
-    if found.findings:
-        raise click.ClickException(
-            f"{len(found.findings)} findings\nwhere only the books differ, 'aquasmart-cloud rebuild {station_id}' makes"
-            " them again from the bodies; a body or signature that does not hold needs a backup"
-        )
-    if not as_json and not found.missing:
-        click.echo("every signature holds; marks, ledger, rollups and totals follow from the bodies")
-
-
-@main.command()
-@click.argument("station_id")
-@_json
-@_wired
-def rebuild(wiring: _Wiring, station_id: str, *, as_json: bool) -> None:
-    """Make the ledger, rollups, marks and totals of STATION_ID again from its stored batches, if they differ."""
-    from .store.rebuilding import rebuild_station
-
-    with _counting("batches reckoned", quiet=as_json) as progress:
-        differences = rebuild_station(wiring.database, wiring.stations, station_id, _now_ms(), progress)
-    if as_json:
-        _print_json({"station_id": station_id, "rebuilt": bool(differences), "differences": len(differences)})
-    elif differences:
-        for finding in differences:
-            click.echo(f"{finding.what}: {finding.detail}")
-        click.echo(f"{station_id}: made again from its batches")
-    else:
-        click.echo(f"{station_id}: nothing to do, its books follow from its batches")
-
-
 @main.command("sign-in-link")
 @click.option("--base-url", default=None, help="Where people reach the cloud; http://BIND by default.")
 @_json
@@ -357,3 +203,7 @@ def sign_in_link(wiring: _Wiring, base_url: str | None, *, as_json: bool) -> Non
         _print_json({"url": url, "token": token, "expires_at": now_ms + sign_in.LIFETIME_MS})
     else:
         click.echo(url)
+
+
+for _command in (cli_store.db, cli_store.audit, cli_store.rebuild, cli_store.backup, cli_store.restore_backup):
+    main.add_command(_command)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -9,9 +10,14 @@ import pytest
 from click.testing import CliRunner
 
 from aquasmart_cloud.cli import main
+from tests.contract.messages import meterless_header
 from tests.fakes.postgres import Postgres
-from tests.integration.cloud.senders import MASTER_KEY, CloudUnderTest, Sender
+from tests.integration.cloud.senders import MASTER_KEY, NOW_MS, CloudUnderTest, Run, Sender
 from tests.integration.store.stores import STORES, Store
+
+BASE = 1_000_000
+STRONG = {"identity": {"kind": "strong", "value": "SN 4711"}}
+SECOND_EPOCH = "6d1d6a0e-5c1f-4f7e-8a37-0f1be1a3c0aa"
 
 
 @pytest.fixture(params=STORES)
@@ -50,3 +56,25 @@ def command(
         return done.exit_code, done.stdout, done.stderr
 
     return run
+
+
+@pytest.fixture
+def filled(cloud: CloudUnderTest, sender: Sender) -> CloudUnderTest:
+    """A station with everything that makes books difficult: overlap, hole, alias, catch-up, repeats, two scales."""
+    chance = random.Random(5)
+    first = Run(BASE, **STRONG)
+    batches = [first.batch([chance.randrange(9) for _ in range(6)]) for _ in range(4)]
+    for batch in batches:
+        sender.take(batch, packed=chance.random() < 0.5)
+    sender.take(batches[0] | {"counts": [*batches[0]["counts"][:5], 99]})
+    straddling = first.batch([1, 1]) | {"first_seq": first.seq - 5, "counts": [1, 1, 1, 1, 1], "dt": [0] + [100] * 4}
+    sender.send(straddling)
+    late = Run(BASE + 5, at=NOW_MS - 20_000, scale={"ul_num": 2_500, "den": 1}, **STRONG)
+    sender.take(late.batch([300, 2], rows=[{"row": 0, "kind": "catch_up"}]))
+    fresh = Run(BASE + 900, epoch=SECOND_EPOCH, epoch_from=BASE + 900, **STRONG)
+    sender.take(fresh.batch([0, 7], rows=[{"row": 0, "kind": "baseline"}]))
+    sender.take(Run(BASE + 500).batch([40, 900, 1], rows=[{"row": 1, "kind": "disputed"}]))
+    boot = {"stream": meterless_header(), "counts_before": 0, "rows": [{"row": 0, "kind": "boot", "data": {}}]}
+    sender.take(Run(0).batch([0, 0], **boot))
+    cloud.assert_books_balance()
+    return cloud

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
 from collections.abc import Callable
 
 import pytest
@@ -11,33 +10,10 @@ import pytest
 from aquasmart_cloud.core.errors import StationError
 from aquasmart_cloud.store.auditing import Audit, verify_station
 from aquasmart_cloud.store.rebuilding import rebuild_station
-from tests.contract.messages import meterless_header
 from tests.integration.cloud.senders import NOW_MS, CloudUnderTest, Run, Sender
-from tests.integration.store.test_books import BASE, BASELINE, SECOND_EPOCH, STRONG
+from tests.integration.store.test_books import BASE
 
 BOOKS = ("stream", "epoch", "ledger_interval", "rollup")
-
-
-@pytest.fixture
-def filled(cloud: CloudUnderTest, sender: Sender) -> CloudUnderTest:
-    """A station with everything that makes books difficult: overlap, hole, alias, catch-up, repeats, two scales."""
-    chance = random.Random(5)
-    first = Run(BASE, **STRONG)
-    batches = [first.batch([chance.randrange(9) for _ in range(6)]) for _ in range(4)]
-    for batch in batches:
-        sender.take(batch, packed=chance.random() < 0.5)
-    sender.take(batches[0] | {"counts": [*batches[0]["counts"][:5], 99]})
-    straddling = first.batch([1, 1]) | {"first_seq": first.seq - 5, "counts": [1, 1, 1, 1, 1], "dt": [0] + [100] * 4}
-    sender.send(straddling)
-    late = Run(BASE + 5, at=NOW_MS - 20_000, scale={"ul_num": 2_500, "den": 1}, **STRONG)
-    sender.take(late.batch([300, 2], rows=[{"row": 0, "kind": "catch_up"}]))
-    fresh = Run(BASE + 900, epoch=SECOND_EPOCH, epoch_from=BASE + 900, **STRONG)
-    sender.take(fresh.batch([0, 7], rows=BASELINE))
-    sender.take(Run(BASE + 500).batch([40, 900, 1], rows=[{"row": 1, "kind": "disputed"}]))
-    boot = {"stream": meterless_header(), "counts_before": 0, "rows": [{"row": 0, "kind": "boot", "data": {}}]}
-    sender.take(Run(0).batch([0, 0], **boot))
-    cloud.assert_books_balance()
-    return cloud
 
 
 def audit(cloud: CloudUnderTest) -> Audit:
