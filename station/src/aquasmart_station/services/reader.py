@@ -66,6 +66,13 @@ class Reader:
         """Ask for the end; safe in a signal handler."""
         self._stop.set()
 
+    def acknowledge_swap(self, meter_id: str) -> bool:
+        """A technician says that this meter was replaced; False where there is no such meter. Safe in any thread."""
+        named = [poller for poller in self._pollers if poller.meter_id == meter_id]
+        for poller in named:
+            poller.acknowledge_swap()
+        return bool(named)
+
     def run(self) -> None:
         """Until stopped. Raises LogDamaged, so that the check runs before the next start; nothing else that a fault of
         the disk or the meters causes.
