@@ -140,7 +140,9 @@ class Reader:
         now_ns = self._clock.mono_ns()
         if self._oldest_ns is None:
             self._oldest_ns = now_ns
-        return ring.urgent or self._stop.is_set() or now_ns - self._oldest_ns >= self._interval_ns * self._house.stretch
+        if self._stop.is_set() or ring.half or (ring.urgent and not self._house.urgent_wait):
+            return True
+        return now_ns - self._oldest_ns >= self._interval_ns * (1 if ring.urgent else self._house.stretch)
 
     def _commit(self, drafts: list[Draft]) -> bool:
         began_ns = self._clock.mono_ns()
