@@ -391,6 +391,7 @@ def test_an_acknowledged_swap_counts_from_the_count_first_seen(make_world: MakeW
         eventually(lambda: meter_state(world)["state"] == "frozen", "the port is frozen")
         # No command says so yet; the reader's own entrance for it is called as that command will.
         assert reader.acknowledge_swap("tap-1")
+        assert not reader.acknowledge_swap("tap-9")
         world.log.await_kind("meter_change", "tap-1")
         world.await_flow(10)
     world.site.start("reader")
