@@ -6,12 +6,15 @@ Only shapes live here: no behaviour, no defaults.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from .diagnosis import BoardFigures
 from .model import Draft, Reading, Resume, Row
-from .outcome import Answer, NoAnswer
 from .showing import MeterState, ServiceState
+
+if TYPE_CHECKING:
+    # At run time this brings half of `email` into the reader, which never sees an answer: nearly a megabyte.
+    from .outcome import Answer, NoAnswer
 
 
 class Clock(Protocol):
@@ -98,6 +101,9 @@ class BoardGauges(Protocol):
 
 class DegradedReasons(Protocol):
     """Where reasons for which the station is degraded are held."""
+
+    @property
+    def active(self) -> frozenset[str]: ...
 
     def set(self, reason: str) -> None: ...
 
