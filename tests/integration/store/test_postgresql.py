@@ -109,7 +109,7 @@ def test_a_connection_that_the_server_closed_is_replaced(cloud: CloudUnderTest, 
     sender, run = cloud.station(), Run(BASE)
     sender.take(run.batch([1]))
     postgres.execute(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'aquasmart-cloud'"
+        "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE application_name = 'aquasmart-cloud'"
     )
     sender.take(run.batch([1]))
     assert cloud.client.get("/readyz").status_code == 200
