@@ -11,7 +11,7 @@ from pathlib import Path
 
 from .. import __version__
 from ..adapters.clock import SystemClock
-from ..adapters.http import HttpCourier, HttpSettings
+from ..adapters.http import HttpCourier
 from ..adapters.log_file import lock
 from ..adapters.log_outbox import Outbox
 from ..config import Config
@@ -20,6 +20,7 @@ from ..core.errors import LogBusy, StationError
 from ..services.last_word import LastWord
 from ..services.reset import FactoryReset
 from .checking import meterless_stream
+from .reaching import http_settings
 from .running import make_folders
 
 
@@ -29,8 +30,7 @@ def factory_reset(config: Config) -> Iterator[FactoryReset]:
     make_folders(config)
     clock, cloud = SystemClock(), config.cloud
     identity = Identity(config.station_id, cloud.key_id, __version__, cloud.key)
-    settings = HttpSettings(cloud.url, cloud.connect_timeout_s, cloud.read_timeout_s, cloud.ca_file, cloud.tls_1_2)
-    last_word = LastWord(Outbox(config.log_path), HttpCourier(settings), identity, clock)
+    last_word = LastWord(Outbox(config.log_path), HttpCourier(http_settings(cloud)), identity, clock)
     with ExitStack() as stack:
         for name in ("reader.lock", "sync.lock", "log.lock"):
             try:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from .. import __version__
 from ..adapters.clock import SystemClock
-from ..adapters.http import HttpCourier, HttpSettings
+from ..adapters.http import HttpCourier, LinkUse
 from ..adapters.live import LiveBoard, asked_to_hurry, read_meters, read_service
 from ..adapters.log_file import has_schema
 from ..adapters.log_outbox import Outbox
@@ -19,6 +19,7 @@ from ..core.ports import Watchdog
 from ..core.showing import LOG_DAMAGED
 from ..services.heartbeat import HeartbeatLane
 from ..services.sync import Sync, SyncSettings, take_over
+from .reaching import http_settings
 from .running import Stopper, held, make_folders, shared
 
 
@@ -27,8 +28,7 @@ def run_sync(config: Config) -> None:
     stopper = Stopper()
     make_folders(config)
     watchdog, clock, cloud_clock = SystemdWatchdog(), SystemClock(), CloudClock()
-    cloud = config.cloud
-    settings = HttpSettings(cloud.url, cloud.connect_timeout_s, cloud.read_timeout_s, cloud.ca_file, cloud.tls_1_2)
+    cloud, settings, use = config.cloud, http_settings(config.cloud), LinkUse()
     identity = Identity(config.station_id, cloud.key_id, __version__, cloud.key)
     outbox = Outbox(config.log_path)
     with (
@@ -41,7 +41,7 @@ def run_sync(config: Config) -> None:
             return
         take_over(outbox, clock.wall_ns() // 1_000_000)
         heartbeat = HeartbeatLane(
-            courier=HttpCourier(settings),
+            courier=HttpCourier(settings, lane="heartbeat", use=use),
             identity=identity,
             clock=clock,
             cloud_clock=cloud_clock,
@@ -51,7 +51,7 @@ def run_sync(config: Config) -> None:
         )
         sync = Sync(
             outbox=outbox,
-            courier=HttpCourier(settings),
+            courier=HttpCourier(settings, lane="telemetry", use=use),
             heartbeat=heartbeat,
             identity=identity,
             settings=SyncSettings(config.sync.linger_s, config.sync.batch_rows_max),
