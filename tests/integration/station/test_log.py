@@ -9,7 +9,8 @@ from uuid import UUID, uuid4
 import pytest
 
 from aquasmart_station.adapters.log_file import lock, open_log, open_log_read_only
-from aquasmart_station.adapters.log_outbox import Lane, Mark, Outbox
+from aquasmart_station.adapters.log_lanes import Lane
+from aquasmart_station.adapters.log_outbox import Mark, Outbox
 from aquasmart_station.adapters.log_view import LogView
 from aquasmart_station.adapters.log_writer import LogWriter
 from aquasmart_station.core.encoding import Batch
