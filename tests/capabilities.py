@@ -61,6 +61,7 @@ CAPABILITIES: dict[str, Capability] = {
     "socat": Capability(_programs("socat"), "socat: apt-get install socat"),
     "faketime": Capability(_programs("faketime"), "libfaketime: apt-get install faketime"),
     "loop": Capability(_can_mount, "root, loop devices and mkfs.ext4: run as root; apt-get install e2fsprogs mount"),
+    "promtool": Capability(_programs("promtool"), "Prometheus' checker of metrics: apt-get install prometheus"),
     "strace": Capability(_programs("strace"), "strace: apt-get install strace"),
 }
 

@@ -82,6 +82,9 @@ class SyncConfig:
     linger_s: float
     heartbeat_s: float
     batch_rows_max: int
+    bytes_per_hour: int | None
+    """None: the link is not metered."""
+    burst_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -325,10 +328,13 @@ def _detect(table: _Table) -> DetectConfig:
 
 
 def _sync(table: _Table) -> SyncConfig:
+    bytes_per_hour = table.whole("bytes_per_hour", 0, 10_000, 1 << 40) or None
     config = SyncConfig(
         linger_s=table.number("linger_s", 2.0, 0, 3_600),
         heartbeat_s=table.number("heartbeat_s", 60, 1, 86_400),
         batch_rows_max=table.whole("batch_rows_max", 2_000, 1, 10_000),
+        bytes_per_hour=bytes_per_hour,
+        burst_bytes=table.whole("burst_bytes", bytes_per_hour or 0, 1_000, 1 << 40),
     )
     table.done()
     return config

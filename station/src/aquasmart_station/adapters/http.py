@@ -107,10 +107,20 @@ class _Job:
 
 
 class HttpCourier:
-    """Carries requests to the cloud, one at a time, from a thread of its own. `lane` names it in the figures."""
+    """Carries requests to the cloud, one at a time, from a thread of its own.
 
-    def __init__(self, settings: HttpSettings, *, lane: str = "telemetry", use: LinkUse | None = None) -> None:
-        self._settings, self._lane, self._use = settings, lane, use or LinkUse()
+    `lane` names it in the figures; `spent` is told of each body's bytes, in the caller's thread.
+    """
+
+    def __init__(
+        self,
+        settings: HttpSettings,
+        *,
+        lane: str = "telemetry",
+        use: LinkUse | None = None,
+        spent: Callable[[int], None] = lambda _: None,
+    ) -> None:
+        self._settings, self._lane, self._use, self._spent = settings, lane, use or LinkUse(), spent
         self._line: _Line | None = None
 
     def post(self, target: str, headers: dict[str, str], body: bytes) -> _Pending:
@@ -133,6 +143,7 @@ class HttpCourier:
         settings, line = self._settings, self._line
         patience_s = settings.connect_timeout_s + settings.read_timeout_s + len(body) / SLOWEST_LINK_BYTES_S
         pending = _Pending(time.monotonic() + patience_s, lambda: self._give_up(line))
+        self._spent(len(body))
         line.jobs.put(_Job(method, target, headers, body, pending))
         return pending
 
@@ -249,7 +260,9 @@ def _exchange(pool: urllib3.HTTPConnectionPool, job: _Job) -> Answer | NoAnswer:
     except urllib3.exceptions.TimeoutError:
         return NoAnswer("no answer in time", timed_out=True)
     except (urllib3.exceptions.HTTPError, OSError, ValueError) as fault:
-        return NoAnswer(tls_words(fault) or _plain(fault))
+        # A connection that stood and was lost: RemoteDisconnected, a reset, an answer that broke off.
+        lost = isinstance(fault, urllib3.exceptions.ProtocolError)
+        return NoAnswer(tls_words(fault) or _plain(fault), broke_off=lost)
     if body is None:
         return NoAnswer("the answer is longer than any of the cloud's")
     return Answer(response.status, {name.lower(): value for name, value in response.headers.items()}, body)

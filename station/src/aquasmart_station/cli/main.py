@@ -21,6 +21,7 @@ _COMMANDS = {
     "reader": ("aquasmart_station.cli.services", "reader"),
     "sync": ("aquasmart_station.cli.services", "sync"),
     "status": ("aquasmart_station.cli.status", "status"),
+    "metrics": ("aquasmart_station.cli.metrics", "metrics"),
     "check": ("aquasmart_station.cli.check", "check"),
     "log": ("aquasmart_station.cli.log", "log"),
     "reset": ("aquasmart_station.cli.reset", "reset"),

@@ -8,11 +8,11 @@ next one and dropped by the cloud by its seqs: nothing is lost, nothing is count
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from ..adapters.log_outbox import Outbox
-from ..core.backoff import Backoff, retry_after_s
+from ..core.backoff import CAP_S, Backoff, retry_after_s
 from ..core.batching import BatchSize
 from ..core.conversation import CloudClock, Identity, SignedRequest, answered_at_ms, is_signed, signed_request
 from ..core.errors import Fenced, LogDamaged, LogError
@@ -37,10 +37,13 @@ from ..core.outcome import (
     outcome_of,
 )
 from ..core.ports import Clock, Courier, InFlight, LiveDisplay, Watchdog
+from ..core.power import Pace, pace
+from ..core.showing import ago
+from ..core.token_bucket import TokenBucket
 from .delivery import settle_delivered, settle_rewind
 from .heartbeat import HeartbeatLane
 from .packing import Packed, Packer
-from .sync_display import Figures, SyncDisplay
+from .sync_display import Figures, SyncDisplay, ages_s
 
 INGEST = "/v1/ingest"
 LOOK_EVERY_S = 0.25
@@ -84,15 +87,19 @@ class Sync:
         draw: Callable[[], float],
         reader_gave_up: Callable[[], bool] = lambda: False,
         hurry: Callable[[], bool] = lambda: False,
+        link: Callable[[], Mapping[str, object]] = dict,
+        allowance: TokenBucket | None = None,
+        conditions: Callable[[], Iterable[str]] = tuple,
     ) -> None:
         self._reader_gave_up, self._asked_reader_s = reader_gave_up, clock.mono_ns() / 1e9
         self._hurry = hurry
         self._outbox, self._courier, self._heartbeat, self._identity = outbox, courier, heartbeat, identity
         self._settings, self._clock, self._cloud_clock, self._draw = settings, clock, cloud_clock, draw
         self._watchdog = watchdog
-        self._display = SyncDisplay(live, watchdog, clock)
+        self._display = SyncDisplay(live, watchdog, clock, link)
         self._figures = Figures()
-        self._backoff = Backoff()
+        self._allowance, self._conditions = allowance or TokenBucket(), conditions
+        self._pace, self._backoff = Pace(settings.linger_s, CAP_S), Backoff()
         self._packer = Packer(outbox, BatchSize(settings.batch_rows_max))
         self._attempt = 0
         self._not_before_s = 0.0
@@ -150,17 +157,18 @@ class Sync:
         if self._mono_s() - self._asked_reader_s < ASK_READER_EVERY_S:
             return
         self._asked_reader_s = self._mono_s()
+        self._find_pace()
         if self._reader_gave_up():
             raise LogDamaged("the reader found the log damaged", hint="Stop the services and run `aquasmart check`.")
 
     def _begin(self) -> bool:
         """Start the next batch if one is due."""
         now_s = self._mono_s()
-        if now_s < self._not_before_s or not self._outbox.pending:
+        if now_s < self._not_before_s or not self._outbox.pending or not self._allowed(now_s):
             return False
         # A backlog goes out without pause, to its last row; what trickles in waits for company first: no event has a
         # request of its own.
-        waited = self._fresh_since_s is None or now_s - self._fresh_since_s >= self._settings.linger_s
+        waited = self._fresh_since_s is None or now_s - self._fresh_since_s >= self._pace.linger_s
         self._flushing = self._flushing or waited or self._outbox.pending >= self._packer.size.rows
         # What the cloud has makes room on the station: a reader short of space asks not to linger.
         self._flushing = self._flushing or self._hurry()
@@ -172,13 +180,26 @@ class Sync:
         self._send(packed, corrected=False)
         return True
 
+    def _find_pace(self) -> None:
+        """Longer waits while power is short."""
+        self._pace = pace(self._conditions(), linger_s=self._settings.linger_s, backoff_cap_s=CAP_S)
+        self._backoff = Backoff(cap_s=self._pace.backoff_cap_s)
+        self._figures.saving_power = self._pace.saving
+
+    def _allowed(self, now_s: float) -> bool:
+        """Whether a metered link has anything left; shown where not."""
+        wait_s = self._allowance.wait_s(now_s)
+        if wait_s > 0 and self._figures.state in {"starting", "online"}:
+            text = f"the link's allowance (sync.bytes_per_hour) is used up; more in {ago(wait_s)}"
+            self._figures.say("online", text, self._clock.wall_ns() // 1_000_000)
+        return wait_s <= 0
+
     def _send(self, packed: Packed, *, corrected: bool) -> None:
         timestamp_ms = self._cloud_clock.now_ms(
             mono_ms=self._clock.mono_ns() // 1_000_000, wall_ms=self._clock.wall_ns() // 1_000_000
         )
         request = signed_request(self._identity, INGEST, packed.body, timestamp_ms, encoding=packed.encoding)
-        self._figures.requests += 1
-        self._figures.bytes_sent += len(packed.body)
+        self._figures.sent(packed.trace_id, len(packed.body))
         answer = self._courier.post(INGEST, request.headers, request.body)
         self._sent = _Sent(packed, request, answer, self._mono_s(), corrected)
 
@@ -192,6 +213,7 @@ class Sync:
             self._outbox.note_cloud_time(answered_at_ms(answer))
         now_s = self._clock.wall_ns() / 1e9
         outcome = outcome_of(answer, signed=signed, trace_id=sent.packed.trace_id, now_wall_s=now_s)
+        self._figures.tally.answered(answer, outcome, self._mono_s() - sent.mono_s)
         self._act(sent, outcome)
 
     def _act(self, sent: _Sent, outcome: Outcome) -> None:
@@ -241,6 +263,7 @@ class Sync:
         self._not_before_s = 0.0
         self._packer.size.delivered(self._mono_s() - sent.mono_s, len(sent.packed.batch.rows))
         self._figures.delivered(settled.rows, self._outbox.pending, now_ms, settled.difference)
+        self._figures.tally.delivered(ages_s(sent.packed.batch.rows, now_ms))
         self._figures.oldest_at_ms = self._outbox.oldest_pending_at_ms()
         # What came in while this batch was under way has waited for company already.
         if not self._outbox.pending:
@@ -261,7 +284,7 @@ class Sync:
         elif state == "unverified" and self._attempt > 10:
             wait_s = RECHECK_S * (0.5 + 0.5 * self._draw())
         self._not_before_s = self._mono_s() + wait_s
-        self._figures.failed(state, reason, self._clock.wall_ns() // 1_000_000, wait_s)
+        self._figures.failed(state, reason, self._clock.wall_ns() // 1_000_000, wait_s, told=after_s is not None)
 
     def _pause_s(self) -> float:
         return max(0.01, min(LOOK_EVERY_S, self._settings.linger_s or LOOK_EVERY_S))

@@ -9,7 +9,7 @@ from pathlib import Path
 from .. import __version__
 from ..adapters.clock import SystemClock
 from ..adapters.http import HttpCourier, LinkUse
-from ..adapters.live import LiveBoard, asked_to_hurry, read_meters, read_service
+from ..adapters.live import LiveBoard, asked_to_hurry, board_conditions, read_meters, read_service
 from ..adapters.log_file import has_schema
 from ..adapters.log_outbox import Outbox
 from ..adapters.watchdog import SystemdWatchdog
@@ -17,6 +17,7 @@ from ..config import Config
 from ..core.conversation import CloudClock, Identity
 from ..core.ports import Watchdog
 from ..core.showing import LOG_DAMAGED
+from ..core.token_bucket import OVERHEAD_BYTES, TokenBucket
 from ..services.heartbeat import HeartbeatLane
 from ..services.sync import Sync, SyncSettings, take_over
 from .reaching import http_settings
@@ -29,6 +30,15 @@ def run_sync(config: Config) -> None:
     make_folders(config)
     watchdog, clock, cloud_clock = SystemdWatchdog(), SystemClock(), CloudClock()
     cloud, settings, use = config.cloud, http_settings(config.cloud), LinkUse()
+    allowance = TokenBucket(config.sync.bytes_per_hour, config.sync.burst_bytes)
+
+    def spent(size: int) -> None:
+        allowance.spend(size + OVERHEAD_BYTES, clock.mono_ns() / 1e9)
+
+    def courier(lane: str) -> HttpCourier:
+        """Every lane spends of the one allowance; only telemetry waits for it."""
+        return HttpCourier(settings, lane=lane, use=use, spent=spent)
+
     identity = Identity(config.station_id, cloud.key_id, __version__, cloud.key)
     outbox = Outbox(config.log_path)
     with (
@@ -41,7 +51,7 @@ def run_sync(config: Config) -> None:
             return
         take_over(outbox, clock.wall_ns() // 1_000_000)
         heartbeat = HeartbeatLane(
-            courier=HttpCourier(settings, lane="heartbeat", use=use),
+            courier=courier("heartbeat"),
             identity=identity,
             clock=clock,
             cloud_clock=cloud_clock,
@@ -51,7 +61,7 @@ def run_sync(config: Config) -> None:
         )
         sync = Sync(
             outbox=outbox,
-            courier=HttpCourier(settings, lane="telemetry", use=use),
+            courier=courier("telemetry"),
             heartbeat=heartbeat,
             identity=identity,
             settings=SyncSettings(config.sync.linger_s, config.sync.batch_rows_max),
@@ -62,6 +72,9 @@ def run_sync(config: Config) -> None:
             draw=random.random,
             reader_gave_up=lambda: _gave_up(config.live_path),
             hurry=lambda: asked_to_hurry(config.live_path),
+            link=use.document,
+            allowance=allowance,
+            conditions=lambda: board_conditions(config.live_path),
         )
         stopper.tell(sync.stop)
         sync.run()
