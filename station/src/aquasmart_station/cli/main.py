@@ -15,8 +15,8 @@ import click
 
 from .. import __version__
 from ..core.errors import BadConfig, StationError
+from .entry import DEFAULT_CONFIG, EX_CONFIG
 
-EX_CONFIG = 78
 _COMMANDS = {
     "reader": ("aquasmart_station.cli.services", "reader"),
     "sync": ("aquasmart_station.cli.services", "sync"),
@@ -51,7 +51,7 @@ class _Lazy(click.Group):
     "--config",
     "config_path",
     type=click.Path(path_type=Path, dir_okay=False),
-    default=Path("/etc/aquasmart/station.toml"),
+    default=DEFAULT_CONFIG,
     show_default=True,
     envvar="AQUASMART_CONFIG",
     help="The station's configuration file.",

@@ -6,12 +6,15 @@ Only shapes live here: no behaviour, no defaults.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from .diagnosis import BoardFigures
 from .model import Draft, Reading, Resume, Row
-from .outcome import Answer, NoAnswer
 from .showing import MeterState, ServiceState
+
+if TYPE_CHECKING:
+    # Sync's half: a reader that named these shapes only would carry what it takes to read answers.
+    from .outcome import Answer, NoAnswer
 
 
 class Clock(Protocol):
