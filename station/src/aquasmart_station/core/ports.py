@@ -5,7 +5,7 @@ Only shapes live here: no behaviour, no defaults.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from .diagnosis import BoardFigures
@@ -113,3 +113,9 @@ class LiveDisplay(Protocol):
     """Where a service shows what it does; False where that could not be written."""
 
     def show(self, table: str, state: ServiceState, meters: list[MeterState] | None = None) -> bool: ...
+
+
+class Chronicle(Protocol):
+    """Where changes are told, for people who look later. Never waits, never raises."""
+
+    def say(self, priority: int, message: str, fields: Mapping[str, object]) -> None: ...

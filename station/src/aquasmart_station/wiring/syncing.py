@@ -9,6 +9,7 @@ from pathlib import Path
 from .. import __version__
 from ..adapters.clock import SystemClock
 from ..adapters.http import HttpCourier, LinkUse
+from ..adapters.journal import Journal
 from ..adapters.live import LiveBoard, asked_to_hurry, board_conditions, read_meters, read_service
 from ..adapters.log_file import has_schema
 from ..adapters.log_outbox import Outbox
@@ -20,6 +21,7 @@ from ..core.showing import LOG_DAMAGED
 from ..core.token_bucket import OVERHEAD_BYTES, TokenBucket
 from ..services.heartbeat import HeartbeatLane
 from ..services.sync import Sync, SyncSettings, take_over
+from ..services.telling import TellingDisplay
 from .reaching import http_settings
 from .running import Stopper, held, make_folders, shared
 
@@ -67,7 +69,7 @@ def run_sync(config: Config) -> None:
             settings=SyncSettings(config.sync.linger_s, config.sync.batch_rows_max),
             clock=clock,
             cloud_clock=cloud_clock,
-            live=LiveBoard(config.live_path),
+            live=TellingDisplay(LiveBoard(config.live_path), Journal("aquasmart-sync"), "sync"),
             watchdog=watchdog,
             draw=random.random,
             reader_gave_up=lambda: _gave_up(config.live_path),
