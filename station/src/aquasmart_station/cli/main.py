@@ -23,6 +23,7 @@ _COMMANDS = {
     "status": ("aquasmart_station.cli.status", "status"),
     "metrics": ("aquasmart_station.cli.metrics", "metrics"),
     "check": ("aquasmart_station.cli.check", "check"),
+    "clock": ("aquasmart_station.cli.clock", "clock"),
     "log": ("aquasmart_station.cli.log", "log"),
     "reset": ("aquasmart_station.cli.reset", "reset"),
     "tail": ("aquasmart_station.cli.tail", "tail"),
