@@ -85,6 +85,8 @@ class SyncConfig:
     bytes_per_hour: int | None
     """None: the link is not metered."""
     burst_bytes: int
+    recheck_s: float
+    """How often a hold is tried again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -335,6 +337,7 @@ def _sync(table: _Table) -> SyncConfig:
         batch_rows_max=table.whole("batch_rows_max", 2_000, 1, 10_000),
         bytes_per_hour=bytes_per_hour,
         burst_bytes=table.whole("burst_bytes", bytes_per_hour or 0, 1_000, 1 << 40),
+        recheck_s=table.number("recheck_s", 900, 1, 3_600),
     )
     table.done()
     return config

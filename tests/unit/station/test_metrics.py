@@ -12,11 +12,9 @@ from hypothesis import strategies as st
 
 from aquasmart_station.core import outcome as outcomes
 from aquasmart_station.core.metrics import WINDOW, Family, Sample, Window, counter, gauge, render, summary
-from aquasmart_station.core.outcome import Answer, Delivered, Hold, NoAnswer, Outcome, Retry, Rewind, Unverified
+from aquasmart_station.core.outcome import Delivered, Hold, Outcome, Retry, Rewind, Unverified
 from aquasmart_station.core.tally import _CLASSES, ERROR_CLASSES, Tally, error_class
 from tests.prometheus import parse
-
-ANSWER = Answer(500, {}, b"")
 
 
 def test_a_page_of_metrics_reads_as_it_was_meant() -> None:
@@ -80,22 +78,22 @@ def test_every_outcome_but_delivery_has_a_class() -> None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "outcome", "expected"),
+    ("answered", "outcome", "expected"),
     [
-        (ANSWER, Delivered({}), None),
-        (ANSWER, Retry("500"), "transient"),
-        (NoAnswer("refused"), Retry("refused"), "no-answer"),
-        (NoAnswer("late", timed_out=True), Retry("late", smaller=True), "timeout"),
-        (ANSWER, Rewind(3, 5), "ambiguous"),
-        (ANSWER, Hold("revoked", ""), "hold"),
-        (ANSWER, Unverified(200, "portal"), "unverified"),
+        (True, Delivered({}), None),
+        (True, Retry("500"), "transient"),
+        (False, Retry("refused"), "no-answer"),
+        (False, Retry("late", timed_out=True), "timeout"),
+        (True, Rewind(3, 5), "ambiguous"),
+        (True, Hold("revoked", ""), "hold"),
+        (True, Unverified(200, "portal"), "unverified"),
     ],
 )
-def test_errors_are_told_apart(answer: Answer | NoAnswer, outcome: Outcome, expected: str | None) -> None:
-    assert error_class(answer, outcome) == expected
+def test_errors_are_told_apart(answered: bool, outcome: Outcome, expected: str | None) -> None:
+    assert error_class(outcome, answered=answered) == expected
     tally = Tally()
     tally.sent("t1")
-    tally.answered(answer, outcome, 0.5)
+    tally.settled(outcome, 0.5, answered=answered)
     assert tally.document()["errors"] == {name: int(name == expected) for name in ERROR_CLASSES}
     assert tally.document()["failed"] == int(expected is not None)
 
@@ -109,7 +107,7 @@ def test_attempts_are_those_of_one_batch() -> None:
         ("b", Delivered({"duplicates": 7})),
     ):
         tally.sent(trace)
-        tally.answered(ANSWER, outcome, 0.1)
+        tally.settled(outcome, 0.1, answered=True)
     document = tally.document()
     assert document["retries"] == 2
     assert document["processed"] == 4
@@ -132,7 +130,7 @@ def test_a_week_of_failures_takes_no_more_room_than_an_hour() -> None:
     sizes = []
     for turn in range(40_000):
         tally.sent(f"{turn // 3:032x}")
-        tally.answered(NoAnswer("refused"), Retry("refused"), dice.random())
+        tally.settled(Retry("refused"), dice.random(), answered=False)
         tally.waits(dice.random() * 30, told=False)
         if turn in {10_000, 39_999}:
             sizes.append(len(repr(tally.document())))

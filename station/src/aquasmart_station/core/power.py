@@ -19,16 +19,16 @@ FACTOR = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
-    """How sync takes its time."""
+class Tempo:
+    """How much time sync takes itself."""
 
     linger_s: float
     backoff_cap_s: float
     saving: bool = False
 
 
-def pace(conditions: Iterable[str], *, linger_s: float, backoff_cap_s: float) -> Pace:
-    """The pace under `conditions`, reasons as live.db has them."""
+def tempo(conditions: Iterable[str], *, linger_s: float, backoff_cap_s: float) -> Tempo:
+    """The tempo under `conditions`, reasons as live.db has them."""
     if SAVING.isdisjoint(conditions):
-        return Pace(linger_s, backoff_cap_s)
-    return Pace(linger_s * FACTOR, backoff_cap_s * FACTOR, saving=True)
+        return Tempo(linger_s, backoff_cap_s)
+    return Tempo(linger_s * FACTOR, backoff_cap_s * FACTOR, saving=True)

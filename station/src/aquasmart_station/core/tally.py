@@ -10,13 +10,11 @@ from typing import Any
 
 from .metrics import Window
 from .outcome import (
-    Answer,
     Conflict,
     Delivered,
     HeaderWanted,
     Hold,
     KeyRefused,
-    NoAnswer,
     Outcome,
     PlainWanted,
     Refused,
@@ -45,12 +43,12 @@ _CLASSES: dict[type[Outcome], str] = {
 ERROR_CLASSES = (*dict.fromkeys(_CLASSES.values()), "timeout", "no-answer")
 
 
-def error_class(answer: Answer | NoAnswer, outcome: Outcome) -> str | None:
-    """The class of what went wrong; None where nothing did."""
+def error_class(outcome: Outcome, *, answered: bool) -> str | None:
+    """The class of what went wrong; None where nothing did. `answered`: somebody gave a whole answer."""
     if isinstance(outcome, Delivered):
         return None
-    if isinstance(answer, NoAnswer):
-        return "timeout" if answer.timed_out else "no-answer"
+    if not answered:
+        return "timeout" if isinstance(outcome, Retry) and outcome.timed_out else "no-answer"
     return _CLASSES[type(outcome)]
 
 
@@ -85,10 +83,11 @@ class Tally:
         self._trace_id = trace_id
         self.retries += self._attempt > 1
 
-    def answered(self, answer: Answer | NoAnswer, outcome: Outcome, took_s: float) -> None:
+    def settled(self, outcome: Outcome, took_s: float, *, answered: bool) -> None:
+        """A request has come to its outcome, its one repetition with another key or a corrected clock included."""
         self.processed += 1
         self.process_s.observe(took_s)
-        wrong = error_class(answer, outcome)
+        wrong = error_class(outcome, answered=answered)
         if wrong is not None:
             self.errors[wrong] += 1
         if isinstance(outcome, Delivered):

@@ -41,6 +41,11 @@ class Figures:
         self.trace_id = trace_id
         self.tally.sent(trace_id)
 
+    dead_letters: int = 0
+    """Events that the cloud refuses for good."""
+    fleet: int = 0
+    """How many stations the cloud says there are: over so many a first request spreads."""
+
     def say(self, state: str, text: str, now_ms: int) -> None:
         """Enter a state; `since` moves only when the word changes."""
         if state != self.state:
@@ -104,6 +109,7 @@ class SyncDisplay:
             "saving_power": figures.saving_power,
             "tally": figures.tally.document(),
             "link": self._link(),
+            "dead_letters": figures.dead_letters,
             "next_attempt_s": max(0.0, round(not_before_s - now_s, 1)),
         }
         self._live.show("sync_state", ServiceState(figures.state, text, said, int(now_s * 1000), now_ms))
@@ -125,6 +131,8 @@ def status_text(figures: Figures, now_ms: int) -> str:
         parts.append(figures.text)
     if figures.saving_power:
         parts.append("saving power: asks less often")
+    if figures.dead_letters:
+        parts.append(f"{figures.dead_letters} refused for good: aquasmart dead-letters list")
     if figures.difference:
         parts.append(f"BOOKS DIFFER: {figures.difference}")
     return " · ".join(parts)
