@@ -10,9 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 HOUR_S = 3_600.0
-OVERHEAD_BYTES = 900
-"""What a request costs beside its bodies on a connection that is kept: our headers (about 450 bytes), the cloud's
-(250), TCP, IP and TLS around both. Measured in `make bench ONLY=sync`."""
+OVERHEAD_BYTES = 1_500
+"""What a request costs beside its body on a connection that is kept: our headers (430 bytes), the cloud's
+answer (260 and 400), and about 400 for TCP, IP and TLS around them."""
 
 
 @dataclass(slots=True)
