@@ -24,6 +24,7 @@ _COMMANDS = {
     "check": ("aquasmart_station.cli.check", "check"),
     "clock": ("aquasmart_station.cli.clock", "clock"),
     "log": ("aquasmart_station.cli.log", "log"),
+    "dead-letters": ("aquasmart_station.cli.dead_letters", "dead_letters"),
     "reset": ("aquasmart_station.cli.reset", "reset"),
     "tail": ("aquasmart_station.cli.tail", "tail"),
     "meter": ("aquasmart_station.cli.meter", "meter"),

@@ -136,7 +136,9 @@ class Exchange:
         timestamp_ms = self._cloud_clock.now_ms(mono_ms=self._mono_ms(), wall_ms=self._clock.wall_ns() // 1_000_000)
         request = signed_request(identity, asked.target, asked.body, timestamp_ms, encoding=asked.encoding)
         self.requests += 1
-        return request, self._courier.post(asked.target, request.headers, request.body)
+        # So that the cloud's log has our trace id also for a body that it could not read.
+        headers = request.headers | {"traceparent": f"00-{asked.trace_id}-{asked.trace_id[:16]}-01"}
+        return request, self._courier.post(asked.target, headers, request.body)
 
     def _mono_ms(self) -> int:
         return self._clock.mono_ns() // 1_000_000
