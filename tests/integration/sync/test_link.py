@@ -54,28 +54,27 @@ class Cable:
 @contextlib.contextmanager
 def forwarded(address: str, port: int) -> Iterator[int]:
     """A port at our end of the cable that leads to `port` on this machine."""
-    with socket.create_server((address, 0)) as server:
+    with contextlib.ExitStack() as lines:
+        server = lines.enter_context(socket.create_server((address, 0)))
 
         def accept() -> None:
             with contextlib.suppress(OSError):
                 while True:
-                    line, _ = server.accept()
-                    other = socket.create_connection(("127.0.0.1", port))
-                    for one, two in ((line, other), (other, line)):
-                        threading.Thread(target=_pump, args=(one, two), daemon=True).start()
+                    line = lines.enter_context(server.accept()[0])
+                    other = lines.enter_context(socket.create_connection(("127.0.0.1", port)))
+                    for ends in ((line, other), (other, line)):
+                        threading.Thread(target=_pump, args=ends, daemon=True).start()
 
         threading.Thread(target=accept, daemon=True).start()
         yield server.getsockname()[1]
+        server.shutdown(socket.SHUT_RDWR)
 
 
 def _pump(source: socket.socket, target: socket.socket) -> None:
     with contextlib.suppress(OSError):
         while piece := source.recv(65_536):
             target.sendall(piece)
-    for end in (source, target):
-        with contextlib.suppress(OSError):
-            end.shutdown(socket.SHUT_RDWR)
-            end.close()
+        target.shutdown(socket.SHUT_RDWR)
 
 
 def test_the_first_request_follows_the_link(make_world: Callable[..., World]) -> None:
