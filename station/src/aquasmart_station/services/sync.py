@@ -20,15 +20,19 @@ from ..core.outcome import (
     RECHECK_S,
     SIGNED_RETRY_AFTER_LIMIT_S,
     Answer,
+    Conflict,
     Delivered,
     HeaderWanted,
     Hold,
+    KeyRefused,
     NoAnswer,
     Outcome,
     PlainWanted,
+    Refused,
     Retry,
     Rewind,
     Skewed,
+    TooLarge,
     Unverified,
     outcome_of,
 )
@@ -217,7 +221,11 @@ class Sync:
             case Unverified():
                 self._packer.keep(sent.packed)
                 self._fail(outcome.text, state="unverified")
-            case Hold():
+            case TooLarge():
+                self._packer.size.too_much(len(sent.packed.batch.rows))
+                self._fail("the cloud says 413 (too large)")
+            case Hold() | Refused() | KeyRefused() | Conflict():
+                outcome = outcome if isinstance(outcome, Hold) else Hold(*_said(outcome))
                 self._packer.keep(sent.packed)
                 self._figures.say("hold", f"the cloud says {outcome.code}: {outcome.detail}", now_ms)
                 self._not_before_s = self._mono_s() + RECHECK_S * (0.9 + 0.1 * self._draw())
@@ -288,6 +296,10 @@ class Sync:
 
     def _mono_s(self) -> float:
         return self._clock.mono_ns() / 1e9
+
+
+def _said(outcome: Refused | KeyRefused | Conflict) -> tuple[str, str]:
+    return ("config-conflict", "") if isinstance(outcome, Conflict) else (outcome.code, outcome.detail)
 
 
 def take_over(outbox: Outbox, now_ms: int) -> int:
