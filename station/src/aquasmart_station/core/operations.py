@@ -124,9 +124,7 @@ def encode_operation(
     meta = {"trace_id": trace_id, "timestamp": rfc3339(created_at_ms)}
     if txn_token is not None:
         meta["txn_token"] = txn_token
-    return OperationRequest(
-        kind.method, f"{OPERATIONS}{name}{path}", compact({"meta": meta, "payload": wire}).encode()
-    )
+    return OperationRequest(kind.method, f"{OPERATIONS}{name}{path}", compact({"meta": meta, "payload": wire}).encode())
 
 
 def parameters_of(text: str) -> dict[str, Any]:
