@@ -222,7 +222,8 @@ def sign_in_link(wiring: _Wiring, base_url: str | None, *, as_json: bool) -> Non
         click.echo(url)
 
 
-for _command in (cli_remote.config, cli_remote.notice, cli_remote.operations):
-    main.add_command(_command)
-for _command in (cli_remote.rotate, cli_remote.join_group):
-    station.add_command(_command)
+main.add_command(cli_remote.config)
+main.add_command(cli_remote.notice)
+main.add_command(cli_remote.operations)
+station.add_command(cli_remote.rotate)
+station.add_command(cli_remote.join_group)

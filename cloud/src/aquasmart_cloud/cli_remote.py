@@ -181,7 +181,7 @@ def config_status(wiring: Wiring, *, as_json: bool) -> None:
 def policy(wiring: Wiring, rules: tuple[str, ...], *, by: str | None, as_json: bool) -> None:
     """Which local changes technicians may make. Without RULE, show it.
 
-    scale_change_ppm_max=20000: a calibration may move a price by 2 %. refuse='["reader"]': settings that are not theirs.
+    scale_change_ppm_max=20000: a calibration may move a price by 2 %. refuse='["reader"]': what is not theirs.
     """
     document = wiring.documents.newest(POLICY, "")
     if rules:
