@@ -9,7 +9,8 @@ from uuid import UUID, uuid4
 import pytest
 
 from aquasmart_station.adapters.log_file import lock, open_log, open_log_read_only
-from aquasmart_station.adapters.log_outbox import Lane, Mark, Outbox
+from aquasmart_station.adapters.log_lanes import Lane
+from aquasmart_station.adapters.log_outbox import Mark, Outbox
 from aquasmart_station.adapters.log_view import LogView
 from aquasmart_station.adapters.log_writer import LogWriter
 from aquasmart_station.core.encoding import Batch
@@ -85,7 +86,7 @@ def test_the_file_is_made_for_the_card(writer: LogWriter, path: Path) -> None:
         for name in ("page_size", "journal_mode", "synchronous", "user_version")
     }
     connection.close()
-    assert pragmas == {"page_size": 1024, "journal_mode": "wal", "synchronous": 2, "user_version": 2}
+    assert pragmas == {"page_size": 1024, "journal_mode": "wal", "synchronous": 2, "user_version": 3}
 
 
 def test_committed_rows_are_there_for_another_process_at_once(writer: LogWriter, path: Path) -> None:

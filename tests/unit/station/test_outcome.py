@@ -236,4 +236,4 @@ def test_no_answer_is_tried_again_and_a_timeout_makes_batches_smaller() -> None:
     lost = outcome_of(NoAnswer("connection reset", broke_off=True), signed=False, trace_id=TRACE, now_wall_s=0.0)
     assert refused == Retry("connection refused")
     assert lost == Retry("connection reset", broke_off=True)
-    assert late == Retry("no answer in time", smaller=True)
+    assert late == Retry("no answer in time", timed_out=True)

@@ -14,6 +14,7 @@ _SERIALS = (
     Path("/sys/class/dmi/id/product_uuid"),
     Path("/etc/machine-id"),
 )
+_RTC = Path("/sys/class/rtc")
 _SYNCHRONISED = (Path("/run/systemd/timesync/synchronized"), Path("/run/chrony/synchronized"))
 
 
@@ -27,10 +28,16 @@ class SystemClock:
         return time.time_ns()
 
     def quality(self) -> str:
-        """ntp where a time service says that it is synchronised, rtc where the time is plausible, else unset."""
+        """How far the wall clock is to be believed.
+
+        ntp: a time service says that it is synchronised. rtc: the board has a battery-backed clock. restored: it has
+        none, and goes on from where it was switched off or from a floor. unset: not even plausible.
+        """
         if time.time() < EARLIEST_PLAUSIBLE_S:
             return "unset"
-        return "ntp" if any(path.exists() for path in _SYNCHRONISED) else "rtc"
+        if any(path.exists() for path in _SYNCHRONISED):
+            return "ntp"
+        return "rtc" if any(_RTC.glob("rtc*")) else "restored"
 
 
 def boot_id() -> str:

@@ -15,7 +15,8 @@ from typing import Any
 from ..core.merging import Found, Thinning, ThinningPass
 from ..core.model import Row
 from ..core.retention import DiskUse, Limits, may_prune
-from .log_file import open_log, row_crc32_of, sound_row, trouble
+from .log_file import open_log, trouble
+from .log_rows import row_crc32_of, sound_row
 from .log_space import disk_use, limits
 
 ROWS_AT_ONCE = 500

@@ -58,6 +58,8 @@ class Retry:
     after_s: float | None = None
     smaller: bool = False
     """With half the rows."""
+    timed_out: bool = False
+    """Nothing came in time: the link may be too slow for so much, or dead."""
     broke_off: bool = False
     """The connection was lost under way: once is the weather, again and again it is the size."""
     verified: bool = False
@@ -174,7 +176,7 @@ def outcome_of(
     `now_wall_s` is needed only for a Retry-After that is a date. Never raises, whatever the answer holds.
     """
     if isinstance(answer, NoAnswer):
-        return Retry(answer.reason, smaller=answer.timed_out, broke_off=answer.broke_off)
+        return Retry(answer.reason, timed_out=answer.timed_out, broke_off=answer.broke_off)
     if not signed:
         return _unsigned(answer, now_wall_s)
     document = _json_object(answer.body)
