@@ -87,6 +87,11 @@ def current_document(connection: sqlite3.Connection) -> ConfigRow | None:
     return _last(connection, "origin = 'cloud' AND state IN ('trial', 'applied')")
 
 
+def last_applied(connection: sqlite3.Connection) -> ConfigRow | None:
+    """The cloud's document that a trial is measured against, and that a rollback returns to."""
+    return _last(connection, "origin = 'cloud' AND state = 'applied'")
+
+
 def known_bad(connection: sqlite3.Connection, sha256: str) -> ConfigRow | None:
     """The document of this hash where it was refused or rolled back: it is remembered, and never tried in a loop."""
     return _last(connection, "origin = 'cloud' AND state IN ('refused', 'rolled-back') AND sha256 = ?", sha256)
@@ -134,6 +139,12 @@ def add_document(
     )
     if state == "applied":
         _retire_former(connection)
+    elif state == "trial":
+        # One trial at a time: a rollback returns to what was good, not to what was on trial.
+        connection.execute(
+            "UPDATE config SET state = 'superseded' WHERE origin = 'cloud' AND state = 'trial' AND id <"
+            " (SELECT max(id) FROM config WHERE state = 'trial')"
+        )
 
 
 def renumber(connection: sqlite3.Connection, number: int, version: int) -> None:

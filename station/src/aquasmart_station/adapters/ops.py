@@ -32,15 +32,17 @@ class OpsFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._connection: sqlite3.Connection | None = None
-        self._seen: int | None = None
+        self._writes = 0
+        self._file: tuple[int, int] | None = None
         self._fence: int | None = None
 
-    def changed(self) -> bool:
-        """Whether anybody else has written since the last call; True the first time. Raises OpsError."""
+    def moment(self) -> tuple[int, int]:
+        """Differs from the last one exactly where somebody, this connection included, has written. Raises OpsError."""
+        # A file that was set aside and made anew is another one: its name alone says nothing.
+        if self._connection is not None and _identity(self.path) != self._file:
+            self.close()
         with self.reading() as connection:
-            version = int(connection.execute("PRAGMA data_version").fetchone()[0])
-        changed, self._seen = version != self._seen, version
-        return changed
+            return int(connection.execute("PRAGMA data_version").fetchone()[0]), self._writes
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
@@ -63,6 +65,7 @@ class OpsFile:
                     self._check_fence(connection)
                 yield connection
                 connection.execute("COMMIT")
+                self._writes += 1
             except BaseException:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
@@ -78,9 +81,17 @@ class OpsFile:
             connection.execute("UPDATE fence SET number = ?, at_ms = ?", (number, now_ms))
         self._fence = number
 
+    def check(self) -> None:
+        """Whether the file is sound. Raises OpsDamaged where it is not, OpsError where that cannot be said."""
+        with self.reading() as connection:
+            said = [row[0] for row in connection.execute("PRAGMA quick_check(3)")]
+            if said != ["ok"]:
+                raise OpsDamaged(f"{self.path}: {'; '.join(said)}")
+
     def close(self) -> None:
         """Close; the next use opens again."""
-        connection, self._connection, self._seen = self._connection, None, None
+        connection, self._connection = self._connection, None
+        self._writes += 1  # a new connection counts its versions anew
         if connection is not None:
             with contextlib.suppress(sqlite3.Error):
                 connection.close()
@@ -98,7 +109,7 @@ class OpsFile:
             except BaseException:
                 connection.close()
                 raise
-            self._connection = connection
+            self._connection, self._file = connection, _identity(self.path)
         return self._connection
 
     def _trouble(self, fault: sqlite3.Error) -> OpsError:
@@ -144,6 +155,14 @@ def _patiently(change: Callable[[], object]) -> None:
             time.sleep(0.02)
         else:
             return
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _version(connection: sqlite3.Connection) -> int:

@@ -25,6 +25,8 @@ _COMMANDS = {
     "log": ("aquasmart_station.cli.log", "log"),
     "reset": ("aquasmart_station.cli.reset", "reset"),
     "tail": ("aquasmart_station.cli.tail", "tail"),
+    "operations": ("aquasmart_station.cli.operations", "operations"),
+    "config": ("aquasmart_station.cli.settings", "config"),
     "meter": ("aquasmart_station.cli.meter", "meter"),
     "simulate": ("aquasmart_station.cli.simulate", "simulate"),
 }

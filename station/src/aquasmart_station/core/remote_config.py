@@ -10,10 +10,12 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
+
+from .model import PRICE_LIMIT
 
 Path = tuple[str, ...]
 Overlay = Mapping[Path, Any]
@@ -68,8 +70,10 @@ def sha256_of(document: Mapping[str, Any]) -> str:
     return hashlib.sha256(canonical(document).encode()).hexdigest()
 
 
-def faults_of(document: object, meter_ids: Collection[str]) -> list[str]:
-    """Everything that is wrong with a document, in words; none where it may be applied."""
+def faults_of(document: object, meters: Mapping[str, int]) -> list[str]:
+    """Everything that is wrong with a document, in words; none where it may be applied.
+
+    `meters`: the station's meters, each with the highest count that must be priceable."""
     if not isinstance(document, dict):
         return ["the document must be an object"]
     faults: list[str] = []
@@ -78,17 +82,17 @@ def faults_of(document: object, meter_ids: Collection[str]) -> list[str]:
             faults.append(f"{table}: must be a table of settings")
         elif table == "meters":
             for meter_id, settings in values.items():
-                faults += _meter_faults(meter_id, settings, meter_ids)
+                faults += _meter_faults(meter_id, settings, meters)
         else:
             for name, value in values.items():
-                faults += setting_faults((table, name), value, meter_ids)
+                faults += setting_faults((table, name), value, meters)
     return sorted(faults)
 
 
-def setting_faults(path: Path, value: object, meter_ids: Collection[str]) -> list[str]:
+def setting_faults(path: Path, value: object, meters: Mapping[str, int]) -> list[str]:
     """What is wrong with one setting."""
     if len(path) == 3 and path[0] == "meters":
-        return _meter_faults(path[1], {path[2]: value}, meter_ids)
+        return _meter_faults(path[1], {path[2]: value}, meters)
     bounds, name = SETTINGS.get(path), ".".join(path)
     if bounds is None:
         return [f"{name}: is not a setting that can be changed from afar"]
@@ -100,15 +104,17 @@ def setting_faults(path: Path, value: object, meter_ids: Collection[str]) -> lis
     return []
 
 
-def _meter_faults(meter_id: str, settings: object, meter_ids: Collection[str]) -> list[str]:
+def _meter_faults(meter_id: str, settings: object, meters: Mapping[str, int]) -> list[str]:
     where = f"meters.{meter_id}"
-    if not _METER_ID.fullmatch(meter_id) or meter_id not in meter_ids:
+    if not _METER_ID.fullmatch(meter_id) or meter_id not in meters:
         return [f"{where}: this station has no such meter"]
     if not isinstance(settings, dict):
         return [f"{where}: must be a table of settings"]
     faults = [f"{where}.{name}: is not a setting that can be changed from afar" for name in settings if name != SCALE]
     if SCALE in settings and not _is_scale(settings[SCALE]):
         faults.append(f"{where}.scale: must be ul_num and den, whole numbers from 1 to {SCALE_LIMIT - 1}")
+    elif SCALE in settings and settings[SCALE]["ul_num"] * meters[meter_id] >= PRICE_LIMIT:
+        faults.append(f"{where}.scale: ul_num is too large for this meter: its last count could not be priced")
     return faults
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 import uuid
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from ..adapters import config_rows, operation_rows
@@ -24,13 +24,13 @@ LOCAL_CHANGE = "local_change"
 
 
 def change_setting(
-    ops: OpsFile, key: Path, value: Any, *, base_value: Any, meter_ids: Collection[str], now_ms: int
+    ops: OpsFile, key: Path, value: Any, *, base_value: Any, meters: Mapping[str, int], now_ms: int
 ) -> tuple[int, str]:
     """Set `key` to `value` from now on: the operation's number and the change's token. Raises BadOperation, OpsError.
 
     `base_value` is what station.toml says, the former value where nobody has changed it yet.
     """
-    faults = setting_faults(key, value, meter_ids)
+    faults = setting_faults(key, value, meters)
     if faults:
         raise BadOperation("; ".join(faults), hint="Nothing was changed.")
     token = str(uuid.uuid4())
