@@ -1,4 +1,4 @@
-"""`aquasmart config`: which settings are in force, where they come from, and how a technician changes one on the spot."""
+"""`aquasmart config`: which settings are in force, where they come from, and a change made on the spot."""
 
 from __future__ import annotations
 

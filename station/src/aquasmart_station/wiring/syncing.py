@@ -88,7 +88,7 @@ def _sync(config: Config, outbox: Outbox, ops: OpsFile, clock: SystemClock, watc
         return Exchange(couriers[-1], keys, clock, cloud_clock, lane=lane, heard=heard)
 
     def apply(force: InForce) -> None:
-        """The settings that sync owns. A trial's times are not for the one courier that tells whether it is at fault."""
+        """The settings that sync owns. A trial's times are not for the courier that tells whether it is at fault."""
         settings = force.settings
         linger_s = settings.get(("sync", "linger_s"), config.sync.linger_s)
         rows = settings.get(("sync", "batch_rows_max"), config.sync.batch_rows_max)
