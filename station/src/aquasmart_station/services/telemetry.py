@@ -80,6 +80,11 @@ class TelemetryLane:
         self._acknowledged_s: dict[int, float] = {}
         """When each stream was last acknowledged: what is said of it from before that is old."""
 
+    def adopt(self, settings: SyncSettings) -> None:
+        """Other settings, from the next batch on."""
+        self._settings = settings
+        self._packer.size.limit(settings.batch_rows_max)
+
     @property
     def next_due_s(self) -> float:
         """Not before this is anything sent; monotonic seconds."""
