@@ -228,3 +228,15 @@ def test_two_requests_at_once_keep_the_radio_awake_once() -> None:
     use.began("telemetry", 0)
     now_s[0] += 2
     assert use.document()["radio_s"] == 5.0
+
+
+def test_a_courier_that_is_replaced_ends_with_its_request() -> None:
+    """Settings may change while a request is under way: it is answered, and then nothing of its courier is left."""
+    before = set(courier_threads())
+    with server(answering(OK, pause_s=0.01)) as url:
+        sender = HttpCourier(HttpSettings(url, 1.0, 30.0))
+        waiting = [sender.post("/v1/ingest", {}, b"{}")]
+        del sender
+        assert isinstance(eventually(lambda: waiting[0].wait(0.1), "its answer"), Answer)
+        waiting.clear()
+        eventually(lambda: not set(courier_threads()) - before, "its thread ends")

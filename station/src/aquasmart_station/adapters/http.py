@@ -131,6 +131,11 @@ class HttpCourier:
         """As `post`, without a body."""
         return self._send("GET", target, headers, b"")
 
+    def __del__(self) -> None:
+        # A courier that was replaced by one with other settings: its thread ends behind the request it may still have.
+        if self._line is not None:
+            self._line.jobs.put(None)
+
     def abandon(self) -> None:
         """Cut the line under the present request; the next one gets a thread and a connection of its own."""
         line, self._line = self._line, None
@@ -211,6 +216,7 @@ class _Line:
                 answer = _exchange(pool, job)
             self._use.ended(len(answer.body) if isinstance(answer, Answer) else 0)
             job.pending.put(answer)
+            del job  # it knows its courier, which must be free to go while this thread waits
         if pool is not None:
             pool.close()
 
@@ -252,7 +258,13 @@ def _exchange(pool: urllib3.HTTPConnectionPool, job: _Job) -> Answer | NoAnswer:
     headers = {"Accept-Encoding": "identity", "Content-Type": "application/json", **job.headers}
     try:
         response = pool.urlopen(
-            job.method, job.target, job.body, headers, redirect=False, preload_content=False, decode_content=False
+            job.method,
+            job.target,
+            job.body or None,
+            headers,
+            redirect=False,
+            preload_content=False,
+            decode_content=False,
         )
         body = _read(response)
     except urllib3.exceptions.NewConnectionError as fault:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from .diagnosis import BoardFigures
 from .link import Links
-from .model import Draft, Reading, Resume, Row
+from .model import Draft, Reading, Resume, Row, Scale
 from .showing import MeterState, ServiceState
 
 if TYPE_CHECKING:
@@ -95,6 +95,10 @@ class MeterLine(Protocol):
 
     def poll(self) -> Reading:
         """Ask once. Raises BadFrame or NoAnswer for a lost poll, LinkDown where the line is gone."""
+        ...
+
+    def rescale(self, scale: Scale) -> None:
+        """Another price per count, for flow figures that follow from it."""
         ...
 
     def close(self) -> None: ...

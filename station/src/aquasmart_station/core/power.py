@@ -7,7 +7,6 @@ Nothing is held back for good and no promise changes: requests are only fewer, e
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from .diagnosis import HOT, RAIL_LOW, SLOWED
 
@@ -18,17 +17,6 @@ FACTOR = 4
 """So much longer sync lingers, and so much higher is the cap of its backoff."""
 
 
-@dataclass(frozen=True, slots=True)
-class Tempo:
-    """How much time sync takes itself."""
-
-    linger_s: float
-    backoff_cap_s: float
-    saving: bool = False
-
-
-def tempo(conditions: Iterable[str], *, linger_s: float, backoff_cap_s: float) -> Tempo:
-    """The tempo under `conditions`, reasons as live.db has them."""
-    if SAVING.isdisjoint(conditions):
-        return Tempo(linger_s, backoff_cap_s)
-    return Tempo(linger_s * FACTOR, backoff_cap_s * FACTOR, saving=True)
+def slowness(conditions: Iterable[str]) -> int:
+    """The factor on linger and backoff cap under `conditions`, reasons as live.db has them; 1: as usual."""
+    return 1 if SAVING.isdisjoint(conditions) else FACTOR

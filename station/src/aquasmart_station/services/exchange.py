@@ -25,6 +25,9 @@ class Asked:
     body: bytes
     trace_id: str
     encoding: str | None = None
+    method: str = "POST"
+    idempotency_key: str | None = None
+    if_match: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,9 +141,21 @@ class Exchange:
 
     def _sign_and_post(self, identity: Identity, asked: Asked) -> tuple[SignedRequest, InFlight]:
         timestamp_ms = self._cloud_clock.now_ms(mono_ms=self._mono_ms(), wall_ms=self._clock.wall_ns() // 1_000_000)
-        request = signed_request(identity, asked.target, asked.body, timestamp_ms, encoding=asked.encoding)
+        request = signed_request(
+            identity,
+            asked.target,
+            asked.body,
+            timestamp_ms,
+            encoding=asked.encoding,
+            method=asked.method,
+            idempotency_key=asked.idempotency_key,
+            if_match=asked.if_match,
+        )
         self.requests += 1
+        # So that the cloud's log has our trace id also for a body that it could not read, or that there is none of.
         headers = {**request.headers, "traceparent": traceparent(asked.trace_id, request.signature)}
+        if asked.method == "GET":
+            return request, self._courier.get(asked.target, headers)
         return request, self._courier.post(asked.target, headers, request.body)
 
     def _mono_ms(self) -> int:

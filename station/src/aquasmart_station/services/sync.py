@@ -11,11 +11,10 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from ..adapters.log_outbox import Outbox
-from ..core.backoff import CAP_S
 from ..core.errors import Fenced, LogDamaged, LogError
 from ..core.link import Links, came_up
 from ..core.ports import Clock, LinkWatch, LiveDisplay, SideLane, Watchdog
-from ..core.power import tempo
+from ..core.power import slowness
 from .sync_display import Figures, SyncDisplay
 from .telemetry import TelemetryLane
 
@@ -48,7 +47,7 @@ class Sync:
     ) -> None:
         self._outbox, self._telemetry, self._lanes, self._figures = outbox, telemetry, lanes, figures
         self._pause_s = max(0.01, min(LOOK_EVERY_S, linger_s or LOOK_EVERY_S))
-        self._linger_s, self._conditions = linger_s, conditions
+        self._conditions = conditions
         self._clock, self._watchdog = clock, watchdog
         self._display = SyncDisplay(live, watchdog, clock, link)
         self._link_watch = links
@@ -56,6 +55,10 @@ class Sync:
         self._looked_s = 0.0
         self._reader_gave_up, self._asked_reader_s = reader_gave_up, clock.mono_ns() / 1e9
         self._stop = threading.Event()
+
+    def adopt(self, linger_s: float) -> None:
+        """Another linger, from the next pause on."""
+        self._pause_s = max(0.01, min(LOOK_EVERY_S, linger_s or LOOK_EVERY_S))
 
     def stop(self) -> None:
         """Ask for the end; safe in a signal handler."""
@@ -92,7 +95,7 @@ class Sync:
         if self._mono_s() - self._asked_reader_s < ASK_READER_EVERY_S:
             return
         self._asked_reader_s = self._mono_s()
-        self._telemetry.adopt(tempo(self._conditions(), linger_s=self._linger_s, backoff_cap_s=CAP_S))
+        self._telemetry.take_time(slowness(self._conditions()))
         if self._reader_gave_up():
             raise LogDamaged("the reader found the log damaged", hint="Stop the services and run `aquasmart check`.")
 

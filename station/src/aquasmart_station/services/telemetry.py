@@ -13,7 +13,7 @@ from typing import Any
 
 from ..adapters.log_lanes import Lane
 from ..adapters.log_outbox import Outbox
-from ..core.backoff import Backoff
+from ..core.backoff import CAP_S, Backoff
 from ..core.batching import BatchSize
 from ..core.bisecting import Verdict
 from ..core.outcome import (
@@ -33,7 +33,6 @@ from ..core.outcome import (
 )
 from ..core.pacing import Pace, recheck_in_s
 from ..core.ports import Clock
-from ..core.power import Tempo
 from ..core.showing import ago
 from ..core.token_bucket import TokenBucket
 from .delivery import Acknowledged, read_acknowledgement, settle_rewind
@@ -76,7 +75,7 @@ class TelemetryLane:
     ) -> None:
         self._outbox, self._exchange, self._settings, self._clock = outbox, exchange, settings, clock
         self._figures, self._draw, self._announced, self._hurry = figures, draw, announced, hurry
-        self._allowance, self._linger_s = allowance or TokenBucket(), settings.linger_s
+        self._allowance, self._slowness = allowance or TokenBucket(), 1
         self._packer = Packer(outbox, BatchSize(settings.batch_rows_max))
         self._suspects = Suspects(outbox)
         self.pace = Pace(recheck_s=settings.recheck_s)
@@ -86,15 +85,20 @@ class TelemetryLane:
         self._acknowledged_s: dict[int, float] = {}
         """When each stream was last acknowledged: what is said of it from before that is old."""
 
+    def adopt(self, settings: SyncSettings) -> None:
+        """Other settings, from the next batch on."""
+        self._settings = settings
+        self._packer.size.limit(settings.batch_rows_max)
+
     @property
     def next_due_s(self) -> float:
         """Not before this is anything sent; monotonic seconds."""
         return max(self.pace.not_before_s, self._suspects.next_s if self._figures.state == "hold" else 0.0)
 
-    def adopt(self, tempo: Tempo) -> None:
-        """Take more time, or as usual again."""
-        self._linger_s, self.pace.backoff = tempo.linger_s, Backoff(cap_s=tempo.backoff_cap_s)
-        self._figures.saving_power = tempo.saving
+    def take_time(self, slowness: int) -> None:
+        """Linger so many times as long, and back off to so many times the cap; 1: as usual."""
+        self._slowness, self.pace.backoff = slowness, Backoff(cap_s=CAP_S * slowness)
+        self._figures.saving_power = slowness > 1
 
     def look(self) -> None:
         """Take note of what the reader has committed, where it has. Raises LogError."""
@@ -190,7 +194,7 @@ class TelemetryLane:
         """A backlog goes out without pause, to its last row; what trickles in waits for company first: no event has a
         request of its own. What the cloud has makes room on the station: a reader short of space asks not to linger.
         """
-        waited = self._fresh_since_s is None or now_s - self._fresh_since_s >= self._linger_s
+        waited = self._fresh_since_s is None or now_s - self._fresh_since_s >= self._settings.linger_s * self._slowness
         self._flushing = self._flushing or waited or pending >= self._packer.size.rows or self._hurry()
         return self._flushing and pending > 0
 
@@ -262,7 +266,6 @@ class TelemetryLane:
             self._outbox.bury(acknowledged.mark, row, before, against, now_ms)
         self._figures.delivered(acknowledged.rows, self._outbox.pending, now_ms, acknowledged.difference)
         self._figures.tally.delivered(ages_s(packed.batch.rows, now_ms))
-        self._figures.dead_letters = self._outbox.dead_letters
 
     def _rewind(self, lane: Lane, rewind: Rewind) -> None:
         settle_rewind(self._outbox, lane, rewind, self._now_ms())
@@ -313,6 +316,7 @@ class TelemetryLane:
     def _count(self) -> None:
         self._figures.pending = self._outbox.pending
         self._figures.oldest_at_ms = self._outbox.oldest_pending_at_ms()
+        self._figures.dead_letters = self._outbox.dead_letters
 
     def _mono_s(self) -> float:
         return self._clock.mono_ns() / 1e9

@@ -5,21 +5,25 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from .. import __version__
 from ..adapters.clock import SystemClock
+from ..adapters.config_rows import InForce
 from ..adapters.http import HttpCourier, LinkUse
 from ..adapters.journal import Journal
 from ..adapters.link import LinkGauge
 from ..adapters.live import LiveBoard, asked_to_hurry, board_conditions, read_meters, read_service
 from ..adapters.log_file import has_schema
 from ..adapters.log_outbox import Outbox
+from ..adapters.ops import OpsFile
+from ..adapters.renewing import RenewableCourier
 from ..adapters.watchdog import SystemdWatchdog
 from ..config import Config
-from ..core.conversation import CloudClock, Identity
-from ..core.keyring import KeyRing
+from ..core.conversation import CloudClock
+from ..core.outcome import LaneName
 from ..core.pacing import fleet_of
 from ..core.ports import Watchdog
 from ..core.showing import LOG_DAMAGED
@@ -30,7 +34,9 @@ from ..services.sync import Sync, take_over
 from ..services.sync_display import Figures
 from ..services.telemetry import SyncSettings, TelemetryLane
 from ..services.telling import TellingDisplay
+from .keys import keyring_of
 from .reaching import http_settings
+from .remote import open_ops, remote
 from .running import Stopper, held, make_folders, shared
 
 
@@ -48,33 +54,76 @@ def run_sync(config: Config) -> None:
         if not _await_log(config.log_path, watchdog, stopper):
             return
         take_over(outbox, clock.wall_ns() // 1_000_000)
-        sync = _sync(config, outbox, clock, watchdog)
+        sync = _sync(config, outbox, open_ops(config, clock.wall_ns() // 1_000_000), clock, watchdog)
         stopper.tell(sync.stop)
         sync.run()
 
 
-def _sync(config: Config, outbox: Outbox, clock: SystemClock, watchdog: Watchdog) -> Sync:
+def _sync(config: Config, outbox: Outbox, ops: OpsFile, clock: SystemClock, watchdog: Watchdog) -> Sync:
     """The lanes and the loop over them. Each lane has a courier, and so a connection, of its own."""
     cloud, figures, cloud_clock = config.cloud, Figures(), CloudClock()
-    keys = KeyRing([Identity(config.station_id, cloud.key_id, __version__, cloud.key)])
     http, use = http_settings(cloud), LinkUse()
     allowance = TokenBucket(config.sync.bytes_per_hour, config.sync.burst_bytes)
+    keys = keyring_of(config)
+    couriers: list[RenewableCourier] = []
+    lanes_heard_s = 0.0
 
-    def heard(at_ms: int) -> None:
+    def verified(at_ms: int) -> None:
         figures.verified(clock.wall_ns() // 1_000_000)
         outbox.note_cloud_time(at_ms)
 
+    def heard(at_ms: int) -> None:
+        nonlocal lanes_heard_s
+        lanes_heard_s = clock.mono_ns() / 1e9
+        verified(at_ms)
+
     def announced(data: Mapping[str, Any]) -> None:
         figures.fleet = fleet_of(data, figures.fleet)
+        lanes.announced(data)
 
     def spent(size: int) -> None:
         # Every lane spends of the one allowance; only telemetry waits for it.
         allowance.spend(size + OVERHEAD_BYTES, clock.mono_ns() / 1e9)
 
-    def exchange(lane: str) -> Exchange:
-        courier = HttpCourier(http, lane=lane, use=use, spent=spent)
-        return Exchange(courier, keys, clock, cloud_clock, heard=heard)
+    def courier(name: str) -> RenewableCourier:
+        return RenewableCourier(
+            lambda connect_s, read_s: HttpCourier(
+                replace(http, connect_timeout_s=connect_s, read_timeout_s=read_s), lane=name, use=use, spent=spent
+            ),
+            cloud.connect_timeout_s,
+            cloud.read_timeout_s,
+        )
 
+    def exchange(name: str, lane: LaneName = "telemetry") -> Exchange:
+        couriers.append(courier(name))
+        return Exchange(couriers[-1], keys, clock, cloud_clock, lane=lane, heard=heard)
+
+    def apply(force: InForce) -> None:
+        """The settings that sync owns. A trial's times are not for the courier that tells whether it is at fault."""
+        settings = force.settings
+        linger_s = settings.get(("sync", "linger_s"), config.sync.linger_s)
+        rows = settings.get(("sync", "batch_rows_max"), config.sync.batch_rows_max)
+        telemetry.adopt(SyncSettings(linger_s, rows, config.sync.recheck_s))
+        heartbeat.adopt(settings.get(("sync", "heartbeat_s"), config.sync.heartbeat_s))
+        sync.adopt(linger_s)
+        times = (
+            settings.get(("cloud", "connect_timeout_s"), cloud.connect_timeout_s),
+            settings.get(("cloud", "read_timeout_s"), cloud.read_timeout_s),
+        )
+        for each in couriers if force.trial else [*couriers, cautious]:
+            each.renew(*times)
+
+    cautious = courier("settings")
+    lanes = remote(
+        config,
+        ops,
+        clock,
+        keys,
+        lane=exchange("operations", "operation"),
+        cautious=Exchange(cautious, keys, clock, cloud_clock, lane="operation", heard=verified),
+        lanes_heard_s=lambda: lanes_heard_s,
+        apply=apply,
+    )
     telemetry = TelemetryLane(
         outbox=outbox,
         exchange=exchange("telemetry"),
@@ -96,15 +145,15 @@ def _sync(config: Config, outbox: Outbox, clock: SystemClock, watchdog: Watchdog
         meters=lambda: read_meters(config.live_path),
         retained=outbox.retained,
         draw=random.random,
-        facts=lambda: {"keys": keys.key_ids},
+        facts=lambda: {"keys": keys.key_ids, **lanes.config.facts()},
         announced=announced,
         came_through=telemetry.heard_elsewhere,
         resend=telemetry.resend_from,
     )
-    return Sync(
+    sync = Sync(
         outbox=outbox,
         telemetry=telemetry,
-        lanes=[heartbeat],
+        lanes=[heartbeat, lanes.operations, lanes.config],
         figures=figures,
         linger_s=config.sync.linger_s,
         clock=clock,
@@ -115,6 +164,7 @@ def _sync(config: Config, outbox: Outbox, clock: SystemClock, watchdog: Watchdog
         conditions=lambda: board_conditions(config.live_path),
         link=use.document,
     )
+    return sync
 
 
 def _gave_up(live_path: Path) -> bool:
