@@ -65,6 +65,8 @@ class Sizes:
     drains: int
     settle_s: float
     online_s: float
+    operations: int
+    operation_samples: int
 
 
 FULL = Sizes(
@@ -83,6 +85,8 @@ FULL = Sizes(
     drains=3,
     settle_s=8.0,
     online_s=45.0,
+    operations=1_000,
+    operation_samples=30,
 )
 TINY = Sizes(
     commits=30,
@@ -100,6 +104,8 @@ TINY = Sizes(
     drains=1,
     settle_s=1.0,
     online_s=5.0,
+    operations=20,
+    operation_samples=3,
 )
 
 
