@@ -19,6 +19,7 @@ from ..adapters.live import LiveBoard, asked_to_hurry, board_conditions, read_me
 from ..adapters.log_file import has_schema
 from ..adapters.log_outbox import Outbox
 from ..adapters.ops import OpsFile
+from ..adapters.otel import span_sink
 from ..adapters.renewing import RenewableCourier
 from ..adapters.watchdog import SystemdWatchdog
 from ..config import Config
@@ -62,7 +63,7 @@ def run_sync(config: Config) -> None:
 def _sync(config: Config, outbox: Outbox, ops: OpsFile, clock: SystemClock, watchdog: Watchdog) -> Sync:
     """The lanes and the loop over them. Each lane has a courier, and so a connection, of its own."""
     cloud, figures, cloud_clock = config.cloud, Figures(), CloudClock()
-    http, use = http_settings(cloud), LinkUse()
+    http, use, span = http_settings(cloud), LinkUse(), span_sink("aquasmart-station")
     allowance = TokenBucket(config.sync.bytes_per_hour, config.sync.burst_bytes)
     keys = keyring_of(config)
     couriers: list[RenewableCourier] = []
@@ -96,7 +97,7 @@ def _sync(config: Config, outbox: Outbox, ops: OpsFile, clock: SystemClock, watc
 
     def exchange(name: str, lane: LaneName = "telemetry") -> Exchange:
         couriers.append(courier(name))
-        return Exchange(couriers[-1], keys, clock, cloud_clock, lane=lane, heard=heard)
+        return Exchange(couriers[-1], keys, clock, cloud_clock, lane=lane, heard=heard, span=span)
 
     def apply(force: InForce) -> None:
         """The settings that sync owns. A trial's times are not for the courier that tells whether it is at fault."""
@@ -120,7 +121,7 @@ def _sync(config: Config, outbox: Outbox, ops: OpsFile, clock: SystemClock, watc
         clock,
         keys,
         lane=exchange("operations", "operation"),
-        cautious=Exchange(cautious, keys, clock, cloud_clock, lane="operation", heard=verified),
+        cautious=Exchange(cautious, keys, clock, cloud_clock, lane="operation", heard=verified, span=span),
         lanes_heard_s=lambda: lanes_heard_s,
         apply=apply,
     )
