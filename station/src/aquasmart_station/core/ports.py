@@ -14,7 +14,7 @@ from .model import Draft, Reading, Resume, Row, Scale
 from .showing import MeterState, ServiceState
 
 if TYPE_CHECKING:
-    # Sync's half: a reader that named these shapes only would carry what it takes to read answers.
+    # At run time this brings half of `email` into the reader, which never sees an answer: nearly a megabyte.
     from .outcome import Answer, NoAnswer
 
 
