@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import zlib
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 from flask import Blueprint, Response, g, request
@@ -17,10 +17,12 @@ from werkzeug.exceptions import HTTPException
 from aquasmart_cloud.core.decoding import decode_batch, decode_heartbeat, inflate
 from aquasmart_cloud.core.errors import DatabaseError
 from aquasmart_cloud.core.model import MAX_BODY_BYTES, WINDOW_MS
+from aquasmart_cloud.core.policy import refuse_old_software
 from aquasmart_cloud.core.problems import Refusal
 from aquasmart_cloud.core.signing import sign_reply, signing_prefix, verify, well_formed
 from aquasmart_cloud.store import heartbeats
 from aquasmart_cloud.store.announcing import announcements
+from aquasmart_cloud.store.policy import read_policy
 from aquasmart_cloud.store.recording import SignedBody, record
 from aquasmart_cloud.store.stations import STATION_ID
 
@@ -72,6 +74,9 @@ def authenticate() -> None:
         raise Refusal("retired", f"station {signed.station_id} has been retired")
     if abs(services.clock_ms() - signed.timestamp_ms) > WINDOW_MS:
         raise Refusal("clock-skew", f"X-Timestamp is more than {WINDOW_MS // 1000} s from the cloud's clock")
+    policy = read_policy(services.database)
+    services.turnstile.enter(signed.station_id, policy.rate, services.clock_ms())
+    refuse_old_software(policy, request.headers.get("X-Software-Version", ""))
 
 
 def _read_body() -> bytes:
@@ -165,15 +170,18 @@ def heartbeat() -> Response:
     g.trace_id = beat.trace_id
     received_at = cloud().clock_ms()
     try:
-        heartbeats.keep(cloud().database, caller.signed.station_id, beat.payload, received_at)
+        wanted = heartbeats.keep(cloud().database, caller.signed.station_id, beat, received_at)
         more = announcements(cloud().database, caller.signed.station_id, caller.signed.key_id, received_at)
     except DatabaseError as error:
         raise unavailable(caller, error) from error
-    return answer(new_id(), received_at, more | {"resend_from": []})
+    if wanted.whole_list:
+        more["retained"] = "wanted"
+    return answer(new_id(), received_at, more | {"resend_from": wanted.resend_from})
 
 
-def answer(request_id: str, server_time: int, data: object, *, txn_token: str | None = None) -> Response:
+def answer(request_id: str, server_time: int, data: dict[str, Any], *, txn_token: str | None = None) -> Response:
     """An answer's envelope: both ids of the request come back."""
+    data["fleet"] = cloud().fleet.at(server_time)
     meta: dict[str, object] = {"trace_id": trace_id(), "server_time": server_time, "request_id": request_id}
     if txn_token is not None:
         meta["txn_token"] = txn_token

@@ -6,8 +6,7 @@ import hashlib
 import time
 from pathlib import Path
 
-EARLIEST_PLAUSIBLE_S = 1_735_689_600
-"""2025-01-01: a wall clock before this has not been set (a Pi without a battery starts in 1970)."""
+from ..core.clock_floor import EARLIEST_PLAUSIBLE_MS
 
 _SERIALS = (
     Path("/sys/firmware/devicetree/base/serial-number"),
@@ -31,9 +30,10 @@ class SystemClock:
         """How far the wall clock is to be believed.
 
         ntp: a time service says that it is synchronised. rtc: the board has a battery-backed clock. restored: it has
-        none, and goes on from where it was switched off or from a floor. unset: not even plausible.
+        none, and goes on from where it was switched off or from a floor. unset: not even
+        plausible (a Pi without a battery starts in 1970).
         """
-        if time.time() < EARLIEST_PLAUSIBLE_S:
+        if time.time_ns() // 1_000_000 < EARLIEST_PLAUSIBLE_MS:
             return "unset"
         if any(path.exists() for path in _SYNCHRONISED):
             return "ntp"

@@ -57,16 +57,18 @@ class BootClock:
         if candidate is None or candidate.source != quality or abs(candidate.offset_ms - offset_ms) >= SAME_MS:
             self._candidate = candidate = BootOffset(offset_ms, quality, mono_ms)
         stood_ms = mono_ms - candidate.at_mono_ms
-        return candidate if stood_ms >= self._needed_ms(candidate) else None
+        needed_ms = self._needed_ms(candidate)
+        return candidate if needed_ms is not None and stood_ms >= needed_ms else None
 
     def keep(self, stored: BootOffset) -> None:
         """It is on the disk."""
         self._stored = stored
 
-    def _needed_ms(self, candidate: BootOffset) -> float:
+    def _needed_ms(self, candidate: BootOffset) -> int | None:
+        """How long a candidate must stand; None where it says nothing new."""
         stored = self._stored
         if stored is None or RANK[candidate.source] > RANK.get(stored.source, 0):
             return STEADY_MS
         if candidate.source != stored.source or abs(candidate.offset_ms - stored.offset_ms) < SAME_MS:
-            return float("inf")
+            return None
         return SECOND_THOUGHT_MS

@@ -148,11 +148,11 @@ class Exchange:
             if_match=asked.if_match,
         )
         self.requests += 1
+        # So that the cloud's log has our trace id also for a body that it could not read, or that there is none of.
+        headers = request.headers | {"traceparent": f"00-{asked.trace_id}-{asked.trace_id[:16]}-01"}
         if asked.method == "GET":
-            # A request without a body says its trace id in a header; the signed answer repeats it.
-            request.headers["traceparent"] = f"00-{asked.trace_id}-{asked.trace_id[:16]}-01"
-            return request, self._courier.get(asked.target, request.headers)
-        return request, self._courier.post(asked.target, request.headers, request.body)
+            return request, self._courier.get(asked.target, headers)
+        return request, self._courier.post(asked.target, headers, request.body)
 
     def _mono_ms(self) -> int:
         return self._clock.mono_ns() // 1_000_000
