@@ -108,8 +108,9 @@ class TelemetryLane:
             return self._begin()
         self._packer.prepare(self._sent.packed, self._suspects.portions)
         sent, outcome = self._sent, self._exchange.outcome(wait_s)
+        if not self._exchange.under_way:
+            self._sent = None  # also where an answer was lost to a fault of ours: the batch goes out again
         if outcome is not None:
-            self._sent = None
             self._act(sent, outcome)
         return True
 
