@@ -203,8 +203,9 @@ class TelemetryLane:
                 self._packer.want_plain()
                 self._soon("the cloud asks for bodies without gzip")
             case TooLarge() if len(packed.batch.rows) > 1:
+                # At once: each is half of the one before, down to a single row.
                 size.too_much(len(packed.batch.rows))
-                self._soon("the cloud says 413 (too large)")
+                self.pace.succeeded()
             case TooLarge():
                 self._refused(packed, Refused("too-large", outcome.detail))
             case Refused():
