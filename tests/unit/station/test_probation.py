@@ -5,9 +5,10 @@ from __future__ import annotations
 from aquasmart_station.core.probation import LEAST_POLLS, TRIAL_MS, Polls, Trial, verdict
 
 WELL = Polls(5_900, 100)
+AS_WELL = Polls(900, 10)
 
 
-def judge(before: Polls = WELL, *, judged_ms: int, polls: Polls = Polls(900, 10), silent_ms: int = 0) -> str | None:
+def judge(before: Polls = WELL, *, judged_ms: int, polls: Polls = AS_WELL, silent_ms: int = 0) -> str | None:
     return verdict(before, Trial(judged_ms, polls, silent_ms))
 
 
