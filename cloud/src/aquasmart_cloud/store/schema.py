@@ -22,10 +22,10 @@ from sqlalchemy import (
 )
 
 from . import schema_remote
-from .schema_columns import integer as _integer
-from .schema_columns import metadata
-from .schema_columns import station_id as _station_id
-from .schema_columns import text as _text
+from .columns import integer as _integer
+from .columns import metadata
+from .columns import station_column as _station_id
+from .columns import text as _text
 
 __all__ = ["metadata", "schema_remote"]
 

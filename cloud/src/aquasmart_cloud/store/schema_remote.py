@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from sqlalchemy import Column, Index, PrimaryKeyConstraint, Table, Uuid
 
-from .schema_columns import integer as _integer
-from .schema_columns import metadata
-from .schema_columns import station_id as _station_id
-from .schema_columns import text as _text
+from .columns import integer as _integer
+from .columns import metadata
+from .columns import station_column as _station_id
+from .columns import text as _text
 
 change_stream = Table(
     "change_stream",

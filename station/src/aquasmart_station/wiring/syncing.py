@@ -21,6 +21,7 @@ from ..adapters.renewing import RenewableCourier
 from ..adapters.watchdog import SystemdWatchdog
 from ..config import Config
 from ..core.conversation import CloudClock
+from ..core.errors import Fenced, LogError
 from ..core.outcome import LaneName
 from ..core.pacing import fleet_of
 from ..core.ports import Watchdog
@@ -63,7 +64,12 @@ def _sync(config: Config, outbox: Outbox, ops: OpsFile, clock: SystemClock, watc
 
     def verified(at_ms: int) -> None:
         figures.verified(clock.wall_ns() // 1_000_000)
-        outbox.note_cloud_time(at_ms)
+        try:
+            outbox.note_cloud_time(at_ms)
+        except Fenced:
+            raise
+        except LogError:
+            pass  # a floor for the clock is not worth an answer; the next one brings it again
 
     def heard(at_ms: int) -> None:
         nonlocal lanes_heard_s
@@ -104,6 +110,9 @@ def _sync(config: Config, outbox: Outbox, ops: OpsFile, clock: SystemClock, watc
         for each in couriers if force.trial else [*couriers, cautious]:
             each.renew(*times)
 
+    def note_resent(stream_id: str, seq: int, now_ms: int) -> None:
+        telemetry.note_resent(stream_id, seq, now_ms)
+
     cautious = courier()
     lanes = remote(
         config,
@@ -113,6 +122,7 @@ def _sync(config: Config, outbox: Outbox, ops: OpsFile, clock: SystemClock, watc
         lane=exchange("operation"),
         cautious=Exchange(cautious, keys, clock, cloud_clock, lane="operation", heard=verified),
         lanes_heard_s=lambda: lanes_heard_s,
+        note_resent=note_resent,
         apply=apply,
     )
     telemetry = TelemetryLane(

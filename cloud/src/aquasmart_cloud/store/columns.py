@@ -1,4 +1,7 @@
-"""What every table definition is made of: the one MetaData and the columns that recur. No table lives here."""
+"""What the tables of store.schema are made of: their collection, and the kinds of column they have.
+
+No table is defined here.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +17,7 @@ metadata = MetaData(
 )
 
 
-def station_id() -> Column[str]:
-    """The first column of every key: the schema is distributed by it."""
+def station_column() -> Column[str]:
     return Column("station_id", String(64), nullable=False)
 
 
@@ -25,6 +27,5 @@ def integer(name: str, *, nullable: bool = False) -> Column[int]:
 
 
 def text(name: str, *, nullable: bool = False, length: int | None = None) -> Column[str]:
-    """A text; with `length` of at most so many characters."""
     kind: TypeEngine[str] = Text() if length is None else String(length)
     return Column(name, kind, nullable=nullable)
