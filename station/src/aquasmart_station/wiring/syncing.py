@@ -111,7 +111,9 @@ def _sync(config: Config, outbox: Outbox, ops: OpsFile, clock: SystemClock, watc
         linger_s = settings.get(("sync", "linger_s"), config.sync.linger_s)
         rows = settings.get(("sync", "batch_rows_max"), config.sync.batch_rows_max)
         telemetry.adopt(SyncSettings(linger_s, rows, config.sync.recheck_s))
-        heartbeat.adopt(settings.get(("sync", "heartbeat_s"), config.sync.heartbeat_s))
+        heartbeat_s = settings.get(("sync", "heartbeat_s"), config.sync.heartbeat_s)
+        # On trial the lanes must speak often enough for their silence to mean something.
+        heartbeat.adopt(min(heartbeat_s, max(0.2, config.sync.trial_s / 15)) if force.trial else heartbeat_s)
         sync.adopt(linger_s)
         times = (
             settings.get(("cloud", "connect_timeout_s"), cloud.connect_timeout_s),
