@@ -24,6 +24,7 @@ from ..adapters.renewing import RenewableCourier
 from ..adapters.watchdog import SystemdWatchdog
 from ..config import Config
 from ..core.conversation import CloudClock
+from ..core.errors import Fenced, LogError
 from ..core.outcome import LaneName
 from ..core.pacing import fleet_of
 from ..core.ports import Watchdog
@@ -71,7 +72,12 @@ def _sync(config: Config, outbox: Outbox, ops: OpsFile, clock: SystemClock, watc
 
     def verified(at_ms: int) -> None:
         figures.verified(clock.wall_ns() // 1_000_000)
-        outbox.note_cloud_time(at_ms)
+        try:
+            outbox.note_cloud_time(at_ms)
+        except Fenced:
+            raise
+        except LogError:
+            pass  # a floor for the clock is not worth an answer; the next one brings it again
 
     def heard(at_ms: int) -> None:
         nonlocal lanes_heard_s
@@ -105,7 +111,9 @@ def _sync(config: Config, outbox: Outbox, ops: OpsFile, clock: SystemClock, watc
         linger_s = settings.get(("sync", "linger_s"), config.sync.linger_s)
         rows = settings.get(("sync", "batch_rows_max"), config.sync.batch_rows_max)
         telemetry.adopt(SyncSettings(linger_s, rows, config.sync.recheck_s))
-        heartbeat.adopt(settings.get(("sync", "heartbeat_s"), config.sync.heartbeat_s))
+        heartbeat_s = settings.get(("sync", "heartbeat_s"), config.sync.heartbeat_s)
+        # On trial the lanes must speak often enough for their silence to mean something.
+        heartbeat.adopt(min(heartbeat_s, max(0.2, config.sync.trial_s / 15)) if force.trial else heartbeat_s)
         sync.adopt(linger_s)
         times = (
             settings.get(("cloud", "connect_timeout_s"), cloud.connect_timeout_s),
@@ -113,6 +121,9 @@ def _sync(config: Config, outbox: Outbox, ops: OpsFile, clock: SystemClock, watc
         )
         for each in couriers if force.trial else [*couriers, cautious]:
             each.renew(*times)
+
+    def note_resent(stream_id: str, seq: int, now_ms: int) -> None:
+        telemetry.note_resent(stream_id, seq, now_ms)
 
     cautious = courier("settings")
     lanes = remote(
@@ -123,6 +134,7 @@ def _sync(config: Config, outbox: Outbox, ops: OpsFile, clock: SystemClock, watc
         lane=exchange("operations", "operation"),
         cautious=Exchange(cautious, keys, clock, cloud_clock, lane="operation", heard=verified, span=span),
         lanes_heard_s=lambda: lanes_heard_s,
+        note_resent=note_resent,
         apply=apply,
     )
     telemetry = TelemetryLane(
