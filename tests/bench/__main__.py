@@ -12,7 +12,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from . import ingest, log, queries, station, wire
+from . import ingest, log, queries, reader, station, wire
 from .figures import FULL, TINY, Figure, Sizes, show, write
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -26,6 +26,7 @@ def _sync(sizes: Sizes) -> Iterator[Figure]:
 
 PARTS: dict[str, Callable[[Sizes], Iterator[Figure]]] = {
     "log": log.measure,
+    "reader": reader.measure,
     "sync": _sync,
     "ingest": ingest.measure,
     "queries": queries.measure,

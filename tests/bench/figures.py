@@ -62,6 +62,10 @@ class Sizes:
     recoveries: int
     drains: int
     settle_s: float
+    reader_events: tuple[int, int]
+    """Committed by one reader when its memory is looked at, the first and the second time."""
+    stall_settle: bool
+    """Whether to wait until the reader's window of polls holds nothing but the state that is measured."""
 
 
 FULL = Sizes(
@@ -78,6 +82,8 @@ FULL = Sizes(
     recoveries=3,
     drains=3,
     settle_s=8.0,
+    reader_events=(100_000, 1_000_000),
+    stall_settle=True,
 )
 TINY = Sizes(
     commits=30,
@@ -93,6 +99,8 @@ TINY = Sizes(
     recoveries=1,
     drains=1,
     settle_s=1.0,
+    reader_events=(1_000, 3_000),
+    stall_settle=False,
 )
 
 

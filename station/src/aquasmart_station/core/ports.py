@@ -6,13 +6,16 @@ Only shapes live here: no behaviour, no defaults.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from .diagnosis import BoardFigures
 from .link import Links
 from .model import Draft, Reading, Resume, Row, Scale
-from .outcome import Answer, NoAnswer
 from .showing import MeterState, ServiceState
+
+if TYPE_CHECKING:
+    # At run time this brings half of `email` into the reader, which never sees an answer: 1.4 MB.
+    from .outcome import Answer, NoAnswer
 
 
 class Clock(Protocol):
@@ -129,6 +132,9 @@ class BoardGauges(Protocol):
 
 class DegradedReasons(Protocol):
     """Where reasons for which the station is degraded are held."""
+
+    @property
+    def active(self) -> frozenset[str]: ...
 
     def set(self, reason: str) -> None: ...
 
