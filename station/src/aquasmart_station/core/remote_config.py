@@ -66,7 +66,7 @@ def canonical(document: Mapping[str, Any]) -> str:
 
 def sha256_of(document: Mapping[str, Any]) -> str:
     """The document's name, 64 hex digits. Raises ValueError for what is no JSON."""
-    import hashlib  # OpenSSL's 3.6 MB; the reader reads settings and never asks for a digest
+    import hashlib  # here: it brings OpenSSL into memory, and the reader, which follows settings, hashes nothing
 
     return hashlib.sha256(canonical(document).encode()).hexdigest()
 
