@@ -165,7 +165,8 @@ class _Table:
             return default
         if isinstance(value, bool) or not isinstance(value, int | Decimal) or not Decimal(value).is_finite():
             value = None
-        if value is None or not least <= value <= most:
+        # By decimals: as a float 0.05 is above 0.05, and would refuse what its own message allows.
+        if value is None or not Decimal(str(least)) <= value <= Decimal(str(most)):
             self.fault(key, f"must be a number from {least:g} to {most:g}")
             return default
         return float(value)
@@ -381,6 +382,7 @@ def _meter(table: _Table, folder: Path) -> MeterConfig:
         nonvolatile=table.yes_no("nonvolatile"),
         profile=table.text("profile", default="") if table.raw("profile") is not None else None,
         slave=table.whole("slave", 1, 1, 247),
+        modulus=table.whole("modulus", 0, 2, 1 << 32) or None,
     )
     table.done()
     if settings.driver:
