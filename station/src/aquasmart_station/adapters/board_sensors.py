@@ -47,7 +47,7 @@ class Firmware:
                 return self._bits
             said, _ = running.communicate()
             self._bits = _hexadecimal(said.partition("=")[2]) if running.returncode == 0 else None
-        import subprocess  # a megabyte of the reader, for boards that have the program
+        import subprocess  # half a megabyte, only for boards that have the program
 
         try:
             self._running = subprocess.Popen(

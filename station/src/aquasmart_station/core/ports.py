@@ -14,7 +14,7 @@ from .model import Draft, Reading, Resume, Row, Scale
 from .showing import MeterState, ServiceState
 
 if TYPE_CHECKING:
-    # At run time this brings half of `email` into the reader, which never sees an answer: 1.4 MB.
+    # At run time this brings half of `email` into the reader, which never sees an answer: nearly a megabyte.
     from .outcome import Answer, NoAnswer
 
 
