@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from . import __version__, cli_store
+from . import __version__, cli_policy, cli_remote, cli_store
 from .cli_wiring import Group as _Group
 from .cli_wiring import Wiring as _Wiring
 from .cli_wiring import as_json as _json
@@ -141,6 +141,19 @@ def retire(wiring: _Wiring, station_id: str, *, as_json: bool) -> None:
         click.echo(f"{station_id} is retired")
 
 
+@station.command("reinstate")
+@click.argument("station_id")
+@_json
+@_wired
+def reinstate(wiring: _Wiring, station_id: str, *, as_json: bool) -> None:
+    """Take a retired station back. It asks again by itself within a quarter of an hour; everything it kept follows."""
+    wiring.stations.reinstate(station_id)
+    if as_json:
+        _print_json({"station_id": station_id, "state": "active"})
+    else:
+        click.echo(f"{station_id} is active again; it asks within a quarter of an hour")
+
+
 def _totals(stations: list[dict[str, Any]]) -> Mapping[str, Any]:
     rows = [{name: each[name] for name in ("station_id", "events", "volume_ul")} for each in stations]
     return {"stations": rows, "volume_ul": sum(row["volume_ul"] for row in rows)}
@@ -207,3 +220,9 @@ def sign_in_link(wiring: _Wiring, base_url: str | None, *, as_json: bool) -> Non
 
 for _command in (cli_store.db, cli_store.audit, cli_store.rebuild, cli_store.backup, cli_store.restore_backup):
     main.add_command(_command)
+main.add_command(cli_policy.policy)
+main.add_command(cli_remote.config)
+main.add_command(cli_remote.notice)
+main.add_command(cli_remote.operations)
+station.add_command(cli_remote.rotate)
+station.add_command(cli_remote.join_group)

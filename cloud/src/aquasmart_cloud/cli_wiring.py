@@ -12,6 +12,7 @@ import click
 
 from .config import Config
 from .core.errors import CloudError
+from .store.config_documents import Documents
 from .store.database import Database
 from .store.stations import Stations
 
@@ -45,6 +46,10 @@ class Wiring:
     @cached_property
     def stations(self) -> Stations:
         return Stations(self.database, self.config.master_key)
+
+    @cached_property
+    def documents(self) -> Documents:
+        return Documents(self.database)
 
 
 wired = click.make_pass_decorator(Wiring, ensure=True)

@@ -20,9 +20,10 @@ from .entries import UNKNOWN_BEFORE, Entries, Place
 
 _FIND_STREAM = (
     "SELECT s.meter_id, s.epoch, s.ul_num, s.den, s.opening_counts, s.mark_seq, s.mark_counts, s.hardware_id,"
-    " t.hardware_id, e.root_epoch, e.shift_counts, r.epoch_from, r.counts_through, i.from_counts, i.to_counts,"
-    " i.ul_num, i.den, i.shift_counts, i.kind, i.stream"
+    " c.change_token, t.hardware_id, e.root_epoch, e.shift_counts, r.epoch_from, r.counts_through, i.from_counts,"
+    " i.to_counts, i.ul_num, i.den, i.shift_counts, i.kind, i.stream"
     " FROM stream s JOIN station t ON t.station_id = s.station_id"
+    " LEFT JOIN change_stream c ON c.station_id = s.station_id AND c.stream = s.stream"
     " LEFT JOIN epoch e ON e.station_id = s.station_id AND e.meter_id = s.meter_id AND e.epoch = s.epoch"
     " LEFT JOIN epoch r ON r.station_id = s.station_id AND r.meter_id = s.meter_id AND r.epoch = e.root_epoch"
     " LEFT JOIN ledger_interval i ON i.station_id = s.station_id AND i.meter_id = s.meter_id"
@@ -35,6 +36,7 @@ _INSERT_STREAM = (
     " mark_counts, hardware_id, software, clock, first_at, last_at)"
     " VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?, ?)"
 )
+_INSERT_CHANGE = "INSERT INTO change_stream (station_id, stream, change_token) VALUES (?, ?, ?)"
 _FIND_EPOCH = (
     "SELECT e.root_epoch, e.shift_counts, r.epoch_from, r.counts_through FROM epoch e"
     " JOIN epoch r ON r.station_id = e.station_id AND r.meter_id = e.meter_id AND r.epoch = e.root_epoch"
@@ -81,6 +83,7 @@ class StreamState:
     account: Account | None
     latest_hardware_id: str | None = None
     """The board of the station's batch before this one; None where it has to be looked up."""
+    change_token: str | None = None
 
 
 def find_stream(connection: Connection, station_id: str, stream: str) -> StreamState | None:
@@ -88,11 +91,12 @@ def find_stream(connection: Connection, station_id: str, stream: str) -> StreamS
     row = connection.execute(_FIND_STREAM, (station_id, stream)).fetchone()
     if row is None:
         return None
-    meter_id, _, ul_num, den, opening, mark_seq, mark_counts, hardware_id, latest, root, shift, low, high, *last = row
+    meter_id, _, ul_num, den, opening, mark_seq, mark_counts, hardware_id, token, latest, *rest = row
+    root, shift, low, high, *last = rest
     account = None
     if meter_id is not None:
         account = Account(meter_id, Scale(ul_num, den), root, shift, low, high, _interval(*last))
-    return StreamState(opening, mark_seq, mark_counts, hardware_id, account, latest)
+    return StreamState(opening, mark_seq, mark_counts, hardware_id, account, latest, token)
 
 
 def _interval(
@@ -135,7 +139,10 @@ def open_stream(
             at,
         ),
     )
-    return StreamState(opening, 0, opening, header.hardware_id, account)
+    token = meter.change_token if meter else None
+    if token is not None:
+        connection.execute(_INSERT_CHANGE, (station_id, header.stream, token))
+    return StreamState(opening, 0, opening, header.hardware_id, account, change_token=token)
 
 
 def _find_epoch(connection: Connection, station_id: str, meter: MeterFields) -> Account | None:

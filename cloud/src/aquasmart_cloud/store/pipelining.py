@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import select
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 import psycopg
@@ -181,7 +182,13 @@ class Pipelined:
         return self.raw.closed or self.uncertain or bool(self._poll.poll(0))
 
     def close(self) -> None:
+        """Close it; the server rolls back what was not committed."""
         self.raw.close()
+
+    def __del__(self) -> None:
+        # A thread that ends takes its connection with it.
+        with suppress(Exception):
+            self.raw.close()
 
 
 def _dumped(value: Any) -> bytes | None:

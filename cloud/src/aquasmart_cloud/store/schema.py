@@ -11,43 +11,24 @@ the two tables that are partitioned by time end with that time (store.partitions
 from __future__ import annotations
 
 from sqlalchemy import (
-    BigInteger,
     Boolean,
     Column,
     ForeignKeyConstraint,
     Index,
     LargeBinary,
-    MetaData,
     PrimaryKeyConstraint,
     String,
     Table,
-    Text,
     Uuid,
 )
-from sqlalchemy.types import TypeEngine
 
-metadata = MetaData(
-    naming_convention={
-        "pk": "pk_%(table_name)s",
-        "fk": "fk_%(table_name)s_%(referred_table_name)s",
-        "ix": "ix_%(table_name)s_%(column_0_name)s",
-    }
-)
+from . import schema_remote
+from .columns import integer as _integer
+from .columns import metadata
+from .columns import station_column as _station_id
+from .columns import text as _text
 
-
-def _station_id() -> Column[str]:
-    return Column("station_id", String(64), nullable=False)
-
-
-def _integer(name: str, *, nullable: bool = False) -> Column[int]:
-    """A 64-bit integer: counts, microlitres, milliseconds and sequence numbers alike."""
-    return Column(name, BigInteger, nullable=nullable)
-
-
-def _text(name: str, *, nullable: bool = False, length: int | None = None) -> Column[str]:
-    kind: TypeEngine[str] = Text() if length is None else String(length)
-    return Column(name, kind, nullable=nullable)
-
+__all__ = ["metadata", "schema_remote"]
 
 station = Table(
     "station",
@@ -192,8 +173,8 @@ notable = Table(
     PrimaryKeyConstraint("station_id", "stream", "seq"),
     Index("ix_notable_station_at", "station_id", "at"),
     postgresql_partition_by="RANGE (at)",
-    comment="writer: store.recording. Rows that are not plain volume (nor idle heartbeats, nor merged), for "
-    "people to see",
+    comment="writer: store.recording; store.resending puts a dead letter's own words in its gap's place. Rows "
+    "that are not plain volume (nor idle heartbeats, nor merged), for people to see",
 )
 
 rollup = Table(
@@ -244,6 +225,29 @@ heartbeat = Table(
     _text("document"),
     PrimaryKeyConstraint("station_id"),
     comment="writer: store.heartbeats. The last heartbeat's payload, as sent",
+)
+
+retained = Table(
+    "retained",
+    metadata,
+    _station_id(),
+    _integer("received_at"),
+    _text("digest", length=64),
+    _text("document"),
+    Column("behind", Boolean, nullable=False),
+    PrimaryKeyConstraint("station_id"),
+    comment="writer: store.heartbeats. The last whole list of what the station still holds, [[stream, through]],"
+    " with the digest it gave of its closed streams; behind: our marks have not all reached it",
+)
+
+policy = Table(
+    "policy",
+    metadata,
+    _text("name", length=32),
+    _text("value", length=200),
+    _integer("set_at"),
+    PrimaryKeyConstraint("name"),
+    comment="writer: store.policy. What operators demand of every station: minimum-version, rate-limit",
 )
 
 processing_log = Table(

@@ -11,8 +11,9 @@ from aquasmart_cloud.core.model import MAX_BODY_BYTES
 from aquasmart_cloud.store.database import Database
 from aquasmart_cloud.store.stations import Stations
 
-from . import answers, auth, health, pages, station_api
+from . import answers, auth, config_api, health, operations_api, pages, station_api, tracing
 from .services import EXTENSION, Cloud
+from .turnstile import FleetSize, Turnstile
 
 
 def create_app(config: Config | None = None, clock_ms: Callable[[], int] = answers.now_ms) -> Flask:
@@ -24,10 +25,14 @@ def create_app(config: Config | None = None, clock_ms: Callable[[], int] = answe
     app = Flask("aquasmart_cloud.web")
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     database = Database(chosen.database_url)
-    app.extensions[EXTENSION] = Cloud(chosen, database, Stations(database, chosen.master_key), clock_ms)
+    stations = Stations(database, chosen.master_key)
+    app.extensions[EXTENSION] = Cloud(chosen, database, stations, Turnstile(), FleetSize(stations), clock_ms)
+    tracing.install(app)
     answers.install(app)
     app.register_blueprint(health.blueprint)
     app.register_blueprint(station_api.blueprint)
+    app.register_blueprint(operations_api.blueprint)
+    app.register_blueprint(config_api.blueprint)
     auth.install(app, database=database, master_key=chosen.master_key, admin_token=chosen.admin_token)
     pages.install(app, database=database)
     return app
