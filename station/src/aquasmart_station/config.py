@@ -150,7 +150,8 @@ class _Table:
             return default
         if isinstance(value, bool) or not isinstance(value, int | Decimal) or not Decimal(value).is_finite():
             value = None
-        if value is None or not least <= value <= most:
+        # As floats, both: 0.05 as it is written is a little less than the float of that name.
+        if value is None or not least <= float(value) <= most:
             self.fault(key, f"must be a number from {least:g} to {most:g}")
             return default
         return float(value)
