@@ -31,7 +31,13 @@ def _why_not(item: pytest.Item) -> str | None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Which capabilities were missing, and how many tests that cost."""
+    """What tests counted (`record_property("counted", …)`), and which capabilities were missing, at what cost."""
+    passed = terminalreporter.stats.get("passed", [])
+    said = [text for report in passed for name, text in report.user_properties if name == "counted"]
+    if said:
+        terminalreporter.section("counted")
+        for line in said:
+            terminalreporter.write_line(str(line))
     counted: dict[str, int] = {}
     for report in terminalreporter.stats.get("skipped", []):
         text = str(report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr)

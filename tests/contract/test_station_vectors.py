@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from aquasmart_station.core.boot_clock import BootOffset
 from aquasmart_station.core.encoding import Batch, compress, encode_batch, header_from_document
 from aquasmart_station.core.errors import CountsOutOfRange
 from aquasmart_station.core.model import Kind, Row, Scale
@@ -81,13 +82,11 @@ def _row(position: int, given: Case) -> Row:
 def _encode(given: Case) -> bytes:
     rows = [_row(position, row) for position, row in enumerate(given["rows"], 1)]
     header = header_from_document(given["header"])
-    batch = Batch(stream_no=1, header=header, counts_before=given["counts_before"], rows=rows)
-    return encode_batch(
-        batch,
-        trace_id=given["trace_id"],
-        whole_header=given["whole_header"],
-        wall_shift_ms=given["wall_shift_ms"],
-    )
+    clock = None
+    if shift_ms := given["wall_shift_ms"]:  # the boot's offset became known after the last of these rows
+        clock = BootOffset(rows[0].at_ms - rows[0].mono_ms + shift_ms, "ntp", rows[-1].mono_ms + 1)
+    batch = Batch(stream_no=1, header=header, counts_before=given["counts_before"], rows=rows, clock=clock)
+    return encode_batch(batch, trace_id=given["trace_id"], whole_header=given["whole_header"])
 
 
 @pytest.mark.parametrize("case", cases("encoding"))

@@ -8,7 +8,8 @@ from pathlib import Path
 from uuid import uuid4
 
 from aquasmart_station.adapters.log_keeper import LogKeeper
-from aquasmart_station.adapters.log_outbox import Lane, Mark, Outbox
+from aquasmart_station.adapters.log_lanes import Lane
+from aquasmart_station.adapters.log_outbox import Mark, Outbox
 from aquasmart_station.adapters.log_writer import LogWriter
 from aquasmart_station.core.encoding import Batch
 from aquasmart_station.core.model import Draft, Kind, Scale, StreamHeader

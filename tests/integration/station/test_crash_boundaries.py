@@ -7,7 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from tests.integration.station.some_logs import START, checker, delivered_counts
 
 pytestmark = pytest.mark.timeout(280)
 NOW = START + 1_000
+KilledEverywhere = Callable[[str], Iterator[tuple[int, Path]]]
 
 
 @pytest.fixture
@@ -32,8 +33,20 @@ def tmp_path(tmp_path: Path) -> Iterator[Path]:
         yield Path(folder)
 
 
-def killed_everywhere(scene: str, tmp_path: Path) -> Iterator[tuple[int, Path]]:
-    """A folder for each boundary, in which the scene was killed there; a last one where it was not. Prints how many."""
+@pytest.fixture
+def killed_everywhere(tmp_path: Path, record_property: Callable[[str, object], None]) -> KilledEverywhere:
+    """For a scene: a folder for each boundary, in which it was killed there; a last one where it was not."""
+
+    def run(scene: str) -> Iterator[tuple[int, Path]]:
+        boundaries = kill_everywhere(scene, tmp_path)
+        record_property("counted", f"{scene}: killed at each of {boundaries} boundaries")
+        return ((number, tmp_path / "killed" / str(number)) for number in range(1, boundaries + 2))
+
+    return run
+
+
+def kill_everywhere(scene: str, tmp_path: Path) -> int:
+    """Run the scene once for each boundary, killed there, and once to its end. Gives the number of boundaries."""
     prepare, work = crash_scenes.SCENES[scene]
     prepared, target = tmp_path / "prepared", tmp_path / "killed"
     prepared.mkdir()
@@ -42,10 +55,7 @@ def killed_everywhere(scene: str, tmp_path: Path) -> Iterator[tuple[int, Path]]:
     words = [f"{work.__module__}:{work.__name__}", str(prepared), str(target)]
     done = subprocess.run([sys.executable, "-m", "tests.fakes.boundaries", *words], capture_output=True, text=True)
     assert done.returncode == 0, done
-    boundaries = int(done.stdout)
-    print(f"{scene}: {boundaries} boundaries")
-    for number in range(1, boundaries + 2):
-        yield number, target / str(number)
+    return int(done.stdout)
 
 
 def integrity(log: Path) -> str:
@@ -62,8 +72,8 @@ def goes_on(log: Path) -> None:
 
 
 @pytest.mark.parametrize("scene", ["open and migrate", "open after a cut"])
-def test_opening(tmp_path: Path, scene: str) -> None:
-    for number, folder in killed_everywhere(scene, tmp_path):
+def test_opening(tmp_path: Path, killed_everywhere: KilledEverywhere, scene: str) -> None:
+    for number, folder in killed_everywhere(scene):
         before = rows_of(tmp_path / "prepared" / "log.db") if scene != "open and migrate" else {}
         goes_on(folder / "log.db")
         after = rows_of(folder / "log.db")
@@ -71,9 +81,11 @@ def test_opening(tmp_path: Path, scene: str) -> None:
         assert before.items() <= after.items()
 
 
-def test_append_is_all_or_nothing_and_what_follows_is_gapless(tmp_path: Path) -> None:
+def test_append_is_all_or_nothing_and_what_follows_is_gapless(
+    tmp_path: Path, killed_everywhere: KilledEverywhere
+) -> None:
     seen = set()
-    for number, folder in killed_everywhere("append", tmp_path):
+    for number, folder in killed_everywhere("append"):
         log = folder / "log.db"
         rows = _rows(log)
         by_stream: dict[bytes, list[tuple[int, int]]] = {}
@@ -91,8 +103,8 @@ def test_append_is_all_or_nothing_and_what_follows_is_gapless(tmp_path: Path) ->
     assert len(seen) == 5  # the enumeration saw every state there can be
 
 
-def test_a_mark_is_moved_or_not(tmp_path: Path) -> None:
-    for number, folder in killed_everywhere("move a mark", tmp_path):
+def test_a_mark_is_moved_or_not(tmp_path: Path, killed_everywhere: KilledEverywhere) -> None:
+    for number, folder in killed_everywhere("move a mark"):
         log = folder / "log.db"
         before = rows_of(tmp_path / "prepared" / "log.db")
         with closing(sqlite3.connect(log)) as connection:
@@ -103,9 +115,9 @@ def test_a_mark_is_moved_or_not(tmp_path: Path) -> None:
         _assert_tiles(log, START)
 
 
-def test_a_salvage_cut_anywhere_ends_in_the_same_log(tmp_path: Path) -> None:
+def test_a_salvage_cut_anywhere_ends_in_the_same_log(tmp_path: Path, killed_everywhere: KilledEverywhere) -> None:
     results: list[Any] = []
-    for number, folder in killed_everywhere("check and salvage", tmp_path):
+    for number, folder in killed_everywhere("check and salvage"):
         log = folder / "log.db"
         began = (folder / "log.db.salvage").exists()
         verdict = checker(folder).check()

@@ -71,8 +71,10 @@ def test_a_damaged_last_row_waits_while_the_stream_is_open_and_is_a_gap_of_nothi
     assert batch.through_seq == 1
     outbox.move_mark(Mark(lane.number, 1, 1_000_001, 1), 5)
     assert outbox.batch(lane, 10) is None
-    assert LogWriter(path).resume("tap-1").counts == 1_000_001  # type: ignore[union-attr]
-    writer.append(volumes(header(opening=1_000_001), 1_000_004))
+    next_run = LogWriter(path)
+    assert next_run.resume("tap-1").counts == 1_000_001  # type: ignore[union-attr]
+    next_run.append(volumes(header(opening=1_000_001), 1_000_004))
+    next_run.close()
     outbox.look()
     gap = batch_of(outbox, lane)
     assert [(row.seq, row.kind, row.counts) for row in gap.rows] == [(2, Kind.GAP, 1_000_001)]

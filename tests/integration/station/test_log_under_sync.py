@@ -51,6 +51,29 @@ def test_a_wrong_hint_hides_no_rows(bench: Bench) -> None:
     assert (batch.first_seq, len(batch.rows)) == (6, 15)
 
 
+def test_damaged_rows_at_the_end_of_a_run_are_told_as_a_gap_also_by_a_new_sync_process(bench: Bench) -> None:
+    bench.writer.append(volumes(header(), START + 1, 20))
+    with closing(open_log(bench.path)) as connection:
+        connection.execute("UPDATE event SET counts = 7 WHERE position IN (19, 20)")
+    bench.close()
+    again = Bench(bench.path)
+    again.writer.append(volumes(header(opening=START + 18), START + 19, 3))
+    again.acknowledge(18)
+    assert [(row.seq, row.seqs, row.kind, row.counts) for row in again.batch().rows] == [(20, 2, Kind.GAP, START + 18)]
+    again.close()
+
+
+def test_a_backlog_is_not_walked_through_to_find_its_end(bench: Bench) -> None:
+    tap = header()
+    for start in range(0, 50_000, 10_000):
+        bench.writer.append(volumes(tap, START + start, 10_000))
+    statements: list[str] = []
+    bench.outbox._open().set_trace_callback(statements.append)
+    assert bench.lane().pending == 50_000
+    bench.outbox._open().set_trace_callback(None)
+    assert not any("GROUP BY" in statement for statement in statements)
+
+
 def test_a_damaged_end_is_not_looked_for_again_and_again(bench: Bench) -> None:
     bench.writer.append(volumes(header(), START + 1, 20))
     bench.acknowledge(19)

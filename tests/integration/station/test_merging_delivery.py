@@ -19,7 +19,8 @@ from uuid import UUID, uuid4
 import pytest
 
 from aquasmart_station.adapters.log_keeper import LogKeeper
-from aquasmart_station.adapters.log_outbox import Lane, Outbox
+from aquasmart_station.adapters.log_lanes import Lane
+from aquasmart_station.adapters.log_outbox import Outbox
 from aquasmart_station.adapters.log_writer import LogWriter
 from aquasmart_station.core.encoding import Batch, compress, encode_batch
 from aquasmart_station.core.merging import STEPS_MS

@@ -6,14 +6,14 @@ import hashlib
 import time
 from pathlib import Path
 
-EARLIEST_PLAUSIBLE_S = 1_735_689_600
-"""2025-01-01: a wall clock before this has not been set (a Pi without a battery starts in 1970)."""
+from ..core.clock_floor import EARLIEST_PLAUSIBLE_MS
 
 _SERIALS = (
     Path("/sys/firmware/devicetree/base/serial-number"),
     Path("/sys/class/dmi/id/product_uuid"),
     Path("/etc/machine-id"),
 )
+_RTC = Path("/sys/class/rtc")
 _SYNCHRONISED = (Path("/run/systemd/timesync/synchronized"), Path("/run/chrony/synchronized"))
 
 
@@ -27,10 +27,17 @@ class SystemClock:
         return time.time_ns()
 
     def quality(self) -> str:
-        """ntp where a time service says that it is synchronised, rtc where the time is plausible, else unset."""
-        if time.time() < EARLIEST_PLAUSIBLE_S:
+        """How far the wall clock is to be believed.
+
+        ntp: a time service says that it is synchronised. rtc: the board has a battery-backed clock. restored: it has
+        none, and goes on from where it was switched off or from a floor. unset: not even
+        plausible (a Pi without a battery starts in 1970).
+        """
+        if time.time_ns() // 1_000_000 < EARLIEST_PLAUSIBLE_MS:
             return "unset"
-        return "ntp" if any(path.exists() for path in _SYNCHRONISED) else "rtc"
+        if any(path.exists() for path in _SYNCHRONISED):
+            return "ntp"
+        return "rtc" if any(_RTC.glob("rtc*")) else "restored"
 
 
 def boot_id() -> str:

@@ -23,10 +23,10 @@ from .log_file import (
     damaged_text,
     log_fault,
     read_header,
-    row_crc32_of,
     schema_of,
     schema_texts,
 )
+from .log_rows import row_crc32_of
 
 TABLES = frozenset({"stream", "event", "delivery", "fence"})
 LEAST_ROWS = 1_000

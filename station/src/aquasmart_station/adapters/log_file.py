@@ -1,4 +1,4 @@
-"""Opening log.db: pragmas, schema, migrations, and the form of a row with its checksum.
+"""Opening log.db: pragmas, schema, migrations, and the form of a stream's header.
 
 Everything that reads or writes the log opens it here, so that page size, WAL and `synchronous=FULL` are decided once.
 """
@@ -9,18 +9,16 @@ import fcntl
 import json
 import os
 import sqlite3
-import struct
 import zlib
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Any
-from uuid import UUID
 
 from ..core.encoding import compact, header_document, header_from_document
 from ..core.errors import LogBusy, LogDamaged, LogError, LogFull
 from ..core.model import Row, StreamHeader
 from .durable_files import sync_file, sync_folder
+from .log_rows import sound_row
 
 SCHEMA_VERSION = 2
 NEXT_MAJOR = 1_000
@@ -38,7 +36,6 @@ SELECT position, seq, seqs, kind, flags, at_ms, mono_ms, counts, data, crc32 FRO
 WHERE stream = ? AND position > ? AND position <= ? ORDER BY position DESC
 """
 _WINDOW = 20_000
-_PACKED = struct.Struct("<16sqqqqqqq")
 # TOOBIG: a record that claims a gigabyte; no row of ours comes near it.
 _DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_TOOBIG})
 _BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
@@ -54,17 +51,6 @@ def log_fault(fault: sqlite3.Error, text: str, *, hint: str = "") -> LogError:
     if code in _DAMAGED:
         return LogDamaged(text, hint="Stop the services and run `aquasmart check`.")
     return LogBusy(text, hint=hint) if code in _BUSY else LogError(text, hint=hint)
-
-
-def row_crc32(stream_id: UUID, row: Row) -> int:
-    """CRC-32 over everything a row says, its stream's identity included, except where it lies in the file."""
-    return row_crc32_of(stream_id.bytes, row)
-
-
-def row_crc32_of(stream_id: bytes, row: Row) -> int:
-    """The same for a caller that checks many rows of one stream."""
-    packed = _PACKED.pack(stream_id, *row[1:8])
-    return zlib.crc32(packed if row[8] is None else packed + row[8].encode())
 
 
 def header_text(header: StreamHeader) -> str:
@@ -121,6 +107,18 @@ def trouble(path: Path, fault: sqlite3.Error, what: str, *, hint: str = "") -> L
     if code == sqlite3.SQLITE_FULL or (code not in _BROKEN and free_bytes(path.parent) < FULL_BELOW_BYTES):
         return LogFull(f"{what}: the disk is full", hint="Free space on the data partition; counting goes on.")
     return log_fault(fault, f"{what}: {fault}", hint=hint)
+
+
+def rolled_back(connection: sqlite3.Connection) -> bool:
+    """End the transaction of a write that failed. False where even that fails: the connection is then to be closed,
+    for a transaction that stays open would refuse every later one.
+    """
+    try:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+    except sqlite3.Error:
+        return False
+    return True
 
 
 def free_bytes(folder: Path) -> int:
@@ -195,15 +193,6 @@ def last_sound_row(
             if row is not None:
                 return row
     return None
-
-
-def sound_row(stream_id: bytes, values: tuple[Any, ...]) -> Row | None:
-    """A row from its nine columns and its checksum; None where that does not hold."""
-    row = Row._make(values[:9])
-    try:
-        return row if row_crc32_of(stream_id, row) == values[9] else None
-    except (struct.error, AttributeError, TypeError):
-        return None  # a damaged record can hold any type
 
 
 def _make(path: Path) -> None:

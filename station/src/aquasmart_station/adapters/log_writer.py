@@ -11,9 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
 
+from ..core.boot_clock import BootOffset
 from ..core.encoding import compact
 from ..core.model import Draft, Resume, Row, StreamHeader
-from .log_file import header_text, last_sound_row, open_log, read_header, row_crc32, trouble
+from .log_clock import boot_offsets, note_boot_offset
+from .log_file import header_text, last_sound_row, open_log, read_header, rolled_back, trouble
+from .log_rows import row_crc32
 
 _INSERT_EVENT = "INSERT INTO event VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _INSERT_STREAM = "INSERT INTO stream VALUES (?, ?, ?, ?, ?, NULL, NULL, NULL)"
@@ -102,8 +105,8 @@ class LogWriter:
                 self._write(connection, plan)
                 self._adopt(plan)
         except sqlite3.Error as fault:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
+            if not rolled_back(connection):
+                self.close()  # which rolls back whatever it was; the next call opens another
             raise trouble(self._path, fault, "the log cannot be written") from fault
         rows, self._found = self._found, []
         return rows
@@ -122,6 +125,20 @@ class LogWriter:
         # Told to the caller, who no longer offers these: the next append must not skip any for them.
         landed, self._found = len(self._found), []
         return landed
+
+    def boot_offset(self, boot_id: str) -> BootOffset | None:
+        """What is known of the wall clock of a boot. Raises LogError."""
+        try:
+            return boot_offsets(self._connected()).get(boot_id)
+        except sqlite3.Error as fault:
+            raise trouble(self._path, fault, "the log cannot be read") from fault
+
+    def note_boot_offset(self, boot_id: str, offset: BootOffset) -> None:
+        """Store it, in a transaction of its own. Raises LogError; then the same may be tried again."""
+        try:
+            note_boot_offset(self._connected(), boot_id, offset)
+        except sqlite3.Error as fault:
+            raise trouble(self._path, fault, "the boot's time cannot be recorded") from fault
 
     def _connected(self) -> sqlite3.Connection:
         if self._connection is None:

@@ -18,7 +18,8 @@ from uuid import UUID
 from ..core.errors import LogError
 from ..core.model import Row, StreamHeader
 from .examination import header_is_sound
-from .log_file import log_fault, open_log, read_header, row_crc32_of
+from .log_file import log_fault, open_log, read_header
+from .log_rows import row_crc32_of
 from .page_file import PageFile
 from .salvage_ends import settle_ends
 

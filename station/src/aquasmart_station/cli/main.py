@@ -22,6 +22,7 @@ _COMMANDS = {
     "sync": ("aquasmart_station.cli.services", "sync"),
     "status": ("aquasmart_station.cli.status", "status"),
     "check": ("aquasmart_station.cli.check", "check"),
+    "clock": ("aquasmart_station.cli.clock", "clock"),
     "log": ("aquasmart_station.cli.log", "log"),
     "reset": ("aquasmart_station.cli.reset", "reset"),
     "tail": ("aquasmart_station.cli.tail", "tail"),

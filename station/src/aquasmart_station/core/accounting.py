@@ -78,6 +78,11 @@ class Account:
             return None
         return self._held.position if self._held else known.booked
 
+    def tell_clock(self, quality: str) -> None:
+        """How far the wall clock is to be believed from now on: the time may come after the water."""
+        self._clock = quality
+        self._books.streams.tell_clock(quality)
+
     @property
     def stream_ended(self) -> bool:
         """Whether the last reading ended the stream, though no row of the next one is due yet."""

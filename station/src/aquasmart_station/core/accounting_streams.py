@@ -60,6 +60,10 @@ class Streams:
             flags |= Flag.CLOCK_UNSET
         return Draft(header, kind, at_ms, mono_ms, counts, flags | self.status, data, urgent)
 
+    def tell_clock(self, quality: str) -> None:
+        """For rows and streams from now on."""
+        self._clock = quality
+
     def _open(self, known: Known, at_ms: int) -> StreamHeader:
         token, self._change_token = self._change_token, None
         return StreamHeader(

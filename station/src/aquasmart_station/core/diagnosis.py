@@ -38,7 +38,7 @@ RAIL_LOW, SLOWED, DISK_LOW, MEMORY_LOW, HOT, CLOCK_UNSET = (
     "rail-low", "throttled", "disk-low", "memory-low", "hot", "clock-unset",
 )  # fmt: skip
 
-ROW_FLAGS = {RAIL_LOW: Flag.RAIL_LOW, CLOCK_UNSET: Flag.CLOCK_UNSET}
+ROW_FLAGS = {RAIL_LOW: Flag.RAIL_LOW}
 """Conditions of the board that every row bears while they last."""
 
 

@@ -15,7 +15,9 @@ from operator import sub
 from typing import Any
 from uuid import UUID
 
+from .boot_clock import BootOffset
 from .model import Kind, Row, Scale, StreamHeader
+from .rows import columns_of
 
 WALL_STEP_MS = 250
 """A wall clock that moved by less against the monotonic one is not worth a step: NTP slews by far less a second."""
@@ -32,6 +34,8 @@ class Batch:
     header: StreamHeader
     counts_before: int
     rows: Sequence[Row]
+    clock: BootOffset | None = None
+    """What is known by now about the wall clock of the boot that wrote the rows."""
 
     @property
     def first_seq(self) -> int:
@@ -121,19 +125,22 @@ def with_gaps(rows: Sequence[Row], after_seq: int) -> list[Row]:
     return complete
 
 
-def encode_batch(batch: Batch, *, trace_id: str, whole_header: bool, wall_shift_ms: int = 0) -> bytes:
+def encode_batch(batch: Batch, *, trace_id: str, whole_header: bool) -> bytes:
     """The JSON body of `POST /v1/ingest`, UTF-8, uncompressed.
 
-    `wall_shift_ms` is what is known by now about the boot's wall clock; rows themselves are never rewritten.
+    Wall times are the best that is known by now (`batch.clock`); rows themselves are never rewritten.
     """
     rows = batch.rows
-    columns = list(zip(*rows, strict=True))
-    at_ms, mono_ms, counts = columns[5], columns[6], columns[7]
+    columns = columns_of(rows)
+    at_ms: Sequence[int] = columns[5]
+    mono_ms, counts = columns[6], columns[7]
+    if batch.clock is not None:
+        at_ms = batch.clock.corrected(at_ms, mono_ms)
     document = {
         "meta": {"trace_id": trace_id},
         "stream": header_document(batch.header) if whole_header else {"id": str(batch.header.id)},
         "first_seq": batch.first_seq,
-        "at": at_ms[0] + wall_shift_ms,
+        "at": at_ms[0],
         "at_mono": mono_ms[0],
         "dt": [0, *map(sub, mono_ms[1:], mono_ms)],
         "wall_steps": _wall_steps(at_ms, mono_ms),
@@ -175,9 +182,8 @@ def _not_plain(rows: Sequence[Row], kinds: Sequence[int]) -> list[dict[str, Any]
     if not any(kinds):
         return []
     entries: list[dict[str, Any]] = []
-    for index, row in enumerate(rows):
-        if row.kind == _VOLUME:
-            continue
+    for index in (place for place, kind in enumerate(kinds) if kind != _VOLUME):
+        row = rows[index]
         entry: dict[str, Any] = {"row": index, "kind": _KIND_NAMES.get(row.kind, f"kind-{row.kind}")}
         if row.data is not None:
             entry["data"] = json.loads(row.data)

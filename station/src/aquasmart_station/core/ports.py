@@ -22,7 +22,7 @@ class Clock(Protocol):
     def wall_ns(self) -> int: ...
 
     def quality(self) -> str:
-        """ntp, rtc or unset."""
+        """ntp, rtc, restored or unset."""
         ...
 
 

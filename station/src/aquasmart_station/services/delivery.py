@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
-from ..adapters.log_outbox import Lane, Mark, Outbox
+from ..adapters.log_lanes import Lane
+from ..adapters.log_outbox import Mark, Outbox
 from ..core.encoding import Batch
 from ..core.outcome import Delivered, Rewind
 

@@ -51,7 +51,7 @@ def export_log(
     try:
         outbox.look()
         if only_stream is not None:
-            outbox.lanes = {n: lane for n, lane in outbox.lanes.items() if str(lane.header.id) == only_stream}
+            outbox.keep_only(only_stream)
         part = target.with_name(target.name + ".part")
         try:
             exported = _write(outbox, part, target, BundleWriter(identity, now_ms), progress)

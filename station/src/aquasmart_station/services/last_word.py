@@ -8,7 +8,8 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass
 
-from ..adapters.log_outbox import Lane, Outbox
+from ..adapters.log_lanes import Lane
+from ..adapters.log_outbox import Outbox
 from ..core.conversation import CloudClock, Identity, answered_at_ms, is_signed, signed_request
 from ..core.encoding import compress, encode_batch
 from ..core.outcome import Answer, Delivered, NoAnswer, Rewind, Skewed, outcome_of

@@ -5,7 +5,8 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass
 
-from ..adapters.log_outbox import Lane, Mark, Outbox
+from ..adapters.log_lanes import Lane
+from ..adapters.log_outbox import Mark, Outbox
 from ..core.batching import BatchSize
 from ..core.encoding import Batch, compress, encode_batch
 

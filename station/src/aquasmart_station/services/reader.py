@@ -20,6 +20,7 @@ from ..core.watching import words_for
 from .diagnosing import Diagnoser
 from .housekeeping import Housekeeping
 from .polling import MeterPoller, Shelf
+from .timekeeping import Timekeeper
 
 SHOW_EVERY_NS = 500_000_000
 SAY_REASONS_EVERY_NS = 5_000_000_000
@@ -42,12 +43,13 @@ class Reader:
         house: Housekeeping,
         make_pollers: Callable[[EventLog, Shelf], list[MeterPoller]],
         diagnoser: Diagnoser,
+        timekeeper: Timekeeper,
         new_id: Callable[[], UUID],
         commit_interval_s: float,
     ) -> None:
         self._log, self._live, self._watchdog, self._clock = log, live, watchdog, clock
         self._board, self._shelf, self._make_pollers, self._new_id = board, shelf, make_pollers, new_id
-        self._diagnoser = diagnoser
+        self._diagnoser, self._timekeeper = diagnoser, timekeeper
         self.reasons, self._house = shelf.reasons, house
         self._interval_ns = int(commit_interval_s * 1e9)
         self._pollers: list[MeterPoller] = []
@@ -102,6 +104,7 @@ class Reader:
             self._shelf.wake.wait_for(self._due, timeout=0.1)
             drafts = self._shelf.ring.take() if self._due() else []
         committed = self._commit(drafts) if drafts else True
+        self._see_the_clock()
         self._house.turn()
         self._say_reasons()
         shown = self._show()
@@ -115,6 +118,12 @@ class Reader:
         blocks = self._diagnoser.step(self._pollers) if self._shelf.ring.room else []
         with self._shelf.wake:
             self._shelf.ring.put([self._own(block.kind, block.data) for block in blocks])
+
+    def _see_the_clock(self) -> None:
+        quality = self._timekeeper.step()
+        if quality is not None:
+            for poller in self._pollers:
+                poller.account.tell_clock(quality)
 
     def _due(self) -> bool:
         ring = self._shelf.ring

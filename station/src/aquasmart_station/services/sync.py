@@ -185,6 +185,7 @@ class Sync:
         if signed and isinstance(answer, Answer):
             self._cloud_clock.learn(answered_at_ms(answer), mono_ms=self._clock.mono_ns() // 1_000_000)
             self._figures.verified(self._clock.wall_ns() // 1_000_000)
+            self._outbox.note_cloud_time(answered_at_ms(answer))
         now_s = self._clock.wall_ns() / 1e9
         outcome = outcome_of(answer, signed=signed, trace_id=sent.packed.trace_id, now_wall_s=now_s)
         self._act(sent, outcome)

@@ -27,6 +27,7 @@ from ..services.diagnosing import Diagnoser
 from ..services.housekeeping import Housekeeping
 from ..services.polling import MeterPoller, Shelf
 from ..services.reader import Reader
+from ..services.timekeeping import Timekeeper
 from .running import Stopper, held, make_folders, shared
 
 
@@ -92,8 +93,9 @@ def _reader(config: Config, watchdog: Watchdog) -> Reader:
         ring=shelf.ring,
         clock=clock,
     )
+    log = LogWriter(config.log_path)
     return Reader(
-        log=LogWriter(config.log_path),
+        log=log,
         live=LiveBoard(config.live_path),
         watchdog=watchdog,
         clock=clock,
@@ -109,6 +111,7 @@ def _reader(config: Config, watchdog: Watchdog) -> Reader:
             interval_s=detect.diagnostics_interval_s,
             supply_low_mv=detect.supply_low_mv,
         ),
+        timekeeper=Timekeeper(log, clock, here.boot_id),
         new_id=uuid4,
         commit_interval_s=config.reader.commit_interval_s,
     )

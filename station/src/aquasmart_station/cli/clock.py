@@ -1,0 +1,43 @@
+"""`aquasmart clock`: what the station knows of the time, and the clock's floor."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.option("--raise", "to_raise", is_flag=True, help="Set a clock that stands below its floor to it (at boot).")
+@click.option("--json", "as_json", is_flag=True, help="For programs: one JSON document.")
+@click.pass_context
+def clock(context: click.Context, *, to_raise: bool, as_json: bool) -> None:
+    """Show the clock, how far it is to be believed, and its floor: a time that has certainly passed."""
+    from ..adapters.system_clock import set_clock
+    from ..config import load_config
+    from ..wiring.timing import time_report
+
+    config_path: Path = context.obj
+    report = time_report(load_config(config_path))
+    raised = to_raise and report.behind_ms > 0
+    if raised:
+        set_clock(report.floor_ms)
+    if as_json:
+        click.echo(json.dumps(report.document() | {"raised": raised}, indent=2))
+        return
+    click.echo(f"clock    {_shown(report.wall_ms)}  {report.quality}")
+    click.echo(f"floor    {_shown(report.floor_ms)}  {report.floor_source}")
+    if report.boot is not None:
+        click.echo(f"boot     its time is known ({report.boot.source}); earlier events are sent with it")
+    elif report.quality == "unset":
+        click.echo("boot     its time is not known yet: events keep their order and get their time when it is")
+    if raised:
+        click.echo("the clock stood below its floor and has been set to it")
+    elif report.behind_ms:
+        click.echo("the clock stands BELOW its floor: connect the network, or run `aquasmart clock --raise` as root")
+
+
+def _shown(ms: int) -> str:
+    return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
