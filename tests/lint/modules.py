@@ -16,6 +16,7 @@ FLOATS_ALLOWED = {
     "station/src/aquasmart_station/core/anomaly.py": "z-scores that judge figures, never of counts that are booked",
     "station/src/aquasmart_station/core/rolling.py": "the mean and deviation that those are judged by",
     "station/src/aquasmart_station/core/backoff.py": "seconds to wait, drawn at random",
+    "station/src/aquasmart_station/core/pacing.py": "seconds to wait, drawn at random",
     "station/src/aquasmart_station/core/batching.py": "seconds a request took",
     "station/src/aquasmart_station/core/outcome.py": "seconds of Retry-After",
 }

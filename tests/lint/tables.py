@@ -12,6 +12,7 @@ from .tree import Finding, SourceFile
 SCHEMA = "cloud/src/aquasmart_cloud/store/schema.py"
 
 NOT_BY_STATION: Mapping[str, str] = {
+    "policy": "demands of the whole fleet; one row for each",
     "sign_in_link": "belongs to a person, not a station; a handful of rows that expire within minutes",
 }
 """Tables whose keys may lack station_id, each with the reason."""

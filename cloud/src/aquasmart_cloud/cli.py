@@ -20,6 +20,7 @@ from . import __version__
 from .config import MASTER_KEY, Config, initialise
 from .core.errors import CloudError
 from .store import migrating, sign_in
+from .store import policy as store_policy
 from .store.database import Database
 from .store.stations import NewKey, Stations
 
@@ -197,6 +198,66 @@ def retire(wiring: _Wiring, station_id: str, *, as_json: bool) -> None:
         _print_json({"station_id": station_id, "state": "retired"})
     else:
         click.echo(f"{station_id} is retired")
+
+
+@station.command("reinstate")
+@click.argument("station_id")
+@_json
+@_wired
+def reinstate(wiring: _Wiring, station_id: str, *, as_json: bool) -> None:
+    """Take a retired station back. It asks again by itself within a quarter of an hour; everything it kept follows."""
+    wiring.stations.reinstate(station_id)
+    if as_json:
+        _print_json({"station_id": station_id, "state": "active"})
+    else:
+        click.echo(f"{station_id} is active again; it asks within a quarter of an hour")
+
+
+@main.group()
+def policy() -> None:
+    """What every station must keep to."""
+
+
+@policy.command("minimum-version")
+@click.argument("version", required=False)
+@click.option("--none", "clear", is_flag=True, help="Any software is welcome again.")
+@_json
+@_wired
+def minimum_version(wiring: _Wiring, version: str | None, *, clear: bool, as_json: bool) -> None:
+    """Hold stations whose software is older than VERSION: they keep everything, and send it once they are updated."""
+    if clear or version is not None:
+        store_policy.require_version(wiring.database, None if clear else version, _now_ms())
+    _show_policy(wiring, as_json=as_json)
+
+
+@policy.command("rate-limit")
+@click.argument("rate", required=False)
+@click.option("--none", "clear", is_flag=True, help="No limit.")
+@_json
+@_wired
+def rate_limit(wiring: _Wiring, rate: str | None, *, clear: bool, as_json: bool) -> None:
+    """Answer what a station asks above RATE, such as 600/minute, with 429 and when to come back."""
+    if clear or rate is not None:
+        store_policy.limit_rate(wiring.database, None if clear else rate, _now_ms())
+    _show_policy(wiring, as_json=as_json)
+
+
+@policy.command("show")
+@_json
+@_wired
+def show_policy(wiring: _Wiring, *, as_json: bool) -> None:
+    """What is demanded now."""
+    _show_policy(wiring, as_json=as_json)
+
+
+def _show_policy(wiring: _Wiring, *, as_json: bool) -> None:
+    found = store_policy.read_policy(wiring.database)
+    rate = None if found.rate is None else {"requests": found.rate.requests, "period_ms": found.rate.period_ms}
+    if as_json:
+        _print_json({"minimum_version": found.minimum_version, "rate_limit": rate})
+        return
+    limit = "none" if found.rate is None else f"{found.rate.requests} requests in {found.rate.period_ms // 1000} s"
+    click.echo(f"minimum version: {found.minimum_version or 'none'}\nrate limit per station: {limit}")
 
 
 def _totals(stations: list[dict[str, Any]]) -> Mapping[str, Any]:

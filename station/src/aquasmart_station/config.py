@@ -79,6 +79,8 @@ class SyncConfig:
     linger_s: float
     heartbeat_s: float
     batch_rows_max: int
+    recheck_s: float
+    """How often a hold is tried again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,6 +308,7 @@ def _sync(table: _Table) -> SyncConfig:
         linger_s=table.number("linger_s", 2.0, 0, 3_600),
         heartbeat_s=table.number("heartbeat_s", 60, 1, 86_400),
         batch_rows_max=table.whole("batch_rows_max", 2_000, 1, 10_000),
+        recheck_s=table.number("recheck_s", 900, 1, 3_600),
     )
     table.done()
     return config

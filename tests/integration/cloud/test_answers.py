@@ -166,6 +166,7 @@ def test_the_answer_says_where_the_stream_stands(cloud: CloudUnderTest, sender: 
             "sha256": "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a",
         },
         "notice": 0,
+        "fleet": 1,
     }
 
 

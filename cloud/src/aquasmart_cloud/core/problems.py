@@ -40,6 +40,7 @@ PROBLEMS: Mapping[str, ProblemType] = MappingProxyType(
             ProblemType("too-large", 413, "The request is too large"),
             ProblemType("unsupported-encoding", 415, "The content encoding is not supported"),
             ProblemType("invalid", 422, "The body breaks the protocol"),
+            ProblemType("upgrade-required", 426, "The station's software is too old"),
             ProblemType("rate-limited", 429, "Too many requests; wait first"),
             ProblemType("http", 400, "The request could not be understood"),
             ProblemType("internal", 500, "Something went wrong here"),

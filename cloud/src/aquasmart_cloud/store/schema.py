@@ -243,6 +243,29 @@ heartbeat = Table(
     comment="writer: store.heartbeats. The last heartbeat's payload, as sent",
 )
 
+retained = Table(
+    "retained",
+    metadata,
+    _station_id(),
+    _integer("received_at"),
+    _text("digest", length=64),
+    _text("document"),
+    Column("behind", Boolean, nullable=False),
+    PrimaryKeyConstraint("station_id"),
+    comment="writer: store.heartbeats. The last whole list of what the station still holds, [[stream, through]],"
+    " with the digest it gave of its closed streams; behind: our marks have not all reached it",
+)
+
+policy = Table(
+    "policy",
+    metadata,
+    _text("name", length=32),
+    _text("value", length=200),
+    _integer("set_at"),
+    PrimaryKeyConstraint("name"),
+    comment="writer: store.policy. What operators demand of every station: minimum-version, rate-limit",
+)
+
 processing_log = Table(
     "processing_log",
     metadata,

@@ -125,6 +125,17 @@ class Stations:
             _require(connection, station_id)
             connection.execute("UPDATE station SET state = 'retired' WHERE station_id = ?", (station_id,))
 
+    def reinstate(self, station_id: str) -> None:
+        """Take a retired station back: it finds out by itself within its quarter of an hour. Errors: StationError."""
+        with self._database.writing() as connection:
+            _require(connection, station_id)
+            connection.execute("UPDATE station SET state = 'active' WHERE station_id = ?", (station_id,))
+
+    def active(self) -> int:
+        """How many stations there are, the retired left out. Errors: DatabaseError."""
+        with self._database.reading() as connection:
+            return int(connection.execute("SELECT COUNT(*) FROM station WHERE state = 'active'").fetchone()[0])
+
     def all(self) -> list[dict[str, Any]]:
         """Every station with its totals, by id."""
         with self._database.reading() as connection:

@@ -13,6 +13,7 @@ from aquasmart_cloud.store.stations import Stations
 
 from . import answers, auth, health, pages, station_api
 from .services import EXTENSION, Cloud
+from .turnstile import FleetSize, Turnstile
 
 
 def create_app(config: Config | None = None, clock_ms: Callable[[], int] = answers.now_ms) -> Flask:
@@ -24,7 +25,8 @@ def create_app(config: Config | None = None, clock_ms: Callable[[], int] = answe
     app = Flask("aquasmart_cloud.web")
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     database = Database(chosen.database_url)
-    app.extensions[EXTENSION] = Cloud(chosen, database, Stations(database, chosen.master_key), clock_ms)
+    stations = Stations(database, chosen.master_key)
+    app.extensions[EXTENSION] = Cloud(chosen, database, stations, Turnstile(), FleetSize(stations), clock_ms)
     answers.install(app)
     app.register_blueprint(health.blueprint)
     app.register_blueprint(station_api.blueprint)

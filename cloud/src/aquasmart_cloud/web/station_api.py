@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import zlib
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 from flask import Blueprint, Response, g, request
@@ -17,9 +17,11 @@ from werkzeug.exceptions import HTTPException
 from aquasmart_cloud.core.decoding import decode_batch, decode_heartbeat, inflate
 from aquasmart_cloud.core.errors import DatabaseError
 from aquasmart_cloud.core.model import MAX_BODY_BYTES, WINDOW_MS
+from aquasmart_cloud.core.policy import refuse_old_software
 from aquasmart_cloud.core.problems import Refusal
 from aquasmart_cloud.core.signing import sign_reply, signing_prefix, verify, well_formed
 from aquasmart_cloud.store import heartbeats
+from aquasmart_cloud.store.policy import read_policy
 from aquasmart_cloud.store.recording import SignedBody, record
 from aquasmart_cloud.store.stations import STATION_ID
 
@@ -74,6 +76,9 @@ def authenticate() -> None:
         raise Refusal("retired", f"station {signed.station_id} has been retired")
     if abs(services.clock_ms() - signed.timestamp_ms) > WINDOW_MS:
         raise Refusal("clock-skew", f"X-Timestamp is more than {WINDOW_MS // 1000} s from the cloud's clock")
+    policy = read_policy(services.database)
+    services.turnstile.enter(signed.station_id, policy.rate, services.clock_ms())
+    refuse_old_software(policy, request.headers.get("X-Software-Version", ""))
 
 
 def _read_body() -> bytes:
@@ -154,8 +159,7 @@ def ingest() -> Response:
         receipt = record(cloud().database, caller.signed, batch, received_at, request_id)
     except DatabaseError as error:
         raise _unavailable(caller, error) from error
-    data = receipt._asdict() | {"stream": _dashed(receipt.stream), "config": CONFIG, "notice": 0}
-    return _answer(request_id, received_at, data)
+    return _answer(request_id, received_at, receipt._asdict() | {"stream": _dashed(receipt.stream)})
 
 
 @blueprint.post("/v1/heartbeat")
@@ -166,13 +170,18 @@ def heartbeat() -> Response:
     g.trace_id = beat.trace_id
     received_at = cloud().clock_ms()
     try:
-        heartbeats.keep(cloud().database, caller.signed.station_id, beat.payload, received_at)
+        wanted = heartbeats.keep(cloud().database, caller.signed.station_id, beat, received_at)
     except DatabaseError as error:
         raise _unavailable(caller, error) from error
-    return _answer(new_id(), received_at, {"config": CONFIG, "notice": 0, "resend_from": []})
+    data: dict[str, Any] = {"resend_from": wanted.resend_from}
+    if wanted.whole_list:
+        data["retained"] = "wanted"
+    return _answer(new_id(), received_at, data)
 
 
-def _answer(request_id: str, server_time: int, data: object) -> Response:
+def _answer(request_id: str, server_time: int, data: dict[str, Any]) -> Response:
+    """A signed 200's document, with what every one of them announces."""
+    data |= {"config": CONFIG, "notice": 0, "fleet": cloud().fleet.at(server_time)}
     meta = {"trace_id": trace_id(), "server_time": server_time, "request_id": request_id}
     return Response(msgspec.json.encode({"meta": meta, "data": data}), 200, mimetype="application/json")
 

@@ -20,7 +20,7 @@ from ..core.model import Row, StreamHeader
 from .durable_files import sync_file, sync_folder
 from .log_rows import sound_row
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 NEXT_MAJOR = 1_000
 """A schema numbered so high is of another major: not ours to open. Below it, later versions only add."""
 APPLICATION_ID = 0x41514C47  # "AQLG"

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from .diagnosis import BoardFigures
+from .link import Links
 from .model import Draft, Reading, Resume, Row
 from .outcome import Answer, NoAnswer
 from .showing import MeterState, ServiceState
@@ -54,6 +55,30 @@ class Courier(Protocol):
     def abandon(self) -> None:
         """Forget the request under way and its connection."""
         ...
+
+
+class SideLane(Protocol):
+    """Something else that sync says to the cloud, beside telemetry: its own courier, its own waits.
+
+    No lane is delayed by another: `step` never waits.
+    """
+
+    next_due_s: float
+    """When it next wants to send; monotonic seconds. Sync makes it earlier when a link comes up."""
+
+    def step(self) -> None:
+        """Send what is due, or take an answer if one is there. Raises Fenced, LogError."""
+        ...
+
+    def finish(self, within_s: float) -> None:
+        """Last words before stopping, at most so long; 0 where the cloud cannot be reached."""
+        ...
+
+
+class LinkWatch(Protocol):
+    """The machine's network links."""
+
+    def look(self) -> Links: ...
 
 
 class MeterLine(Protocol):

@@ -26,6 +26,10 @@ class Figures:
     acknowledged_at_ms: int | None = None
     verified_at_ms: int | None = None
     difference: str = ""
+    dead_letters: int = 0
+    """Events that the cloud refuses for good."""
+    fleet: int = 0
+    """How many stations the cloud says there are: over so many a first request spreads."""
 
     def say(self, state: str, text: str, now_ms: int) -> None:
         """Enter a state; `since` moves only when the word changes."""
@@ -73,6 +77,7 @@ class SyncDisplay:
             "acknowledged_at_ms": figures.acknowledged_at_ms,
             "verified_at_ms": figures.verified_at_ms,
             "difference": figures.difference,
+            "dead_letters": figures.dead_letters,
             "next_attempt_s": max(0.0, round(not_before_s - now_s, 1)),
         }
         self._live.show("sync_state", ServiceState(figures.state, text, said, int(now_s * 1000), now_ms))
@@ -92,6 +97,8 @@ def status_text(figures: Figures, now_ms: int) -> str:
         parts.append(f"acknowledged {ago((now_ms - figures.acknowledged_at_ms) / 1000)} ago")
     if figures.text:
         parts.append(figures.text)
+    if figures.dead_letters:
+        parts.append(f"{figures.dead_letters} refused for good: aquasmart dead-letters list")
     if figures.difference:
         parts.append(f"BOOKS DIFFER: {figures.difference}")
     return " · ".join(parts)
