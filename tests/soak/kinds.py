@@ -135,9 +135,11 @@ def _restored(rig: Rig) -> None:
     for suffix in ("-wal", "-shm"):
         database.with_name(database.name + suffix).unlink(missing_ok=True)
     database.write_bytes(rig.copy.read_bytes())
-    os.kill(master, signal.SIGCONT)
+    # The copy may be from a time when the station was held, or was not: what the operator says stays as it is now.
+    rig.readmit()
     if rig.state == "hold":
         rig.refuse()
+    os.kill(master, signal.SIGCONT)
 
 
 def take_copy(rig: Rig) -> None:

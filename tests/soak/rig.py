@@ -26,7 +26,7 @@ METER = MeterSpec(pattern="steady", flow_l_min=TRICKLE_L_MIN, start_counts=MODUL
 SETTINGS = {
     "cloud": {"connect_timeout_s": 0.8, "read_timeout_s": 0.8},
     "reader": {"commit_interval_s": 0.05, "poll_hz": 30},
-    "sync": {"linger_s": 0.05, "heartbeat_s": 1},
+    "sync": {"linger_s": 0.05, "heartbeat_s": 1, "recheck_s": 1},
 }
 PATIENCE_S = 20.0
 HURRY_S = 1.3
@@ -89,7 +89,7 @@ class Rig:
         was, self._base = self.state, None
         if was == "hold":
             self.readmit()
-        if was in {"hold", "told to wait"} or (was in {"backoff", "unverified"} and self.dice.random() < 0.6):
+        if self.dice.random() < (0.8 if was == "told to wait" else 0.4):
             self.restart("sync")
 
     def readmit(self) -> None:
@@ -185,11 +185,12 @@ class Rig:
         self._base = None
         station.relay.set_state("pass")
         self.start_what_is_dead()
-        if self.state == "hold" or self.dice.random() < 0.7:
+        if self.dice.random() < 0.5:
             self.restart("sync")
         told = station.counted().lifetime
         eventually(lambda: self._logged() >= told, f"the log to have what the meter told: {told}")
-        assert station.stop("reader") == 0, station.tails()
+        status = station.stop("reader")
+        assert status == 0, f"the reader ended with {status}"
         eventually(lambda: station.log.pending() == 0, "everything in the log acknowledged", every_s=0.02)
         eventually(self._healed, "the cloud to have every row of the log", timeout_s=30, every_s=0.05)
         station.assert_balance()
