@@ -8,7 +8,7 @@ from pathlib import Path
 
 from aquasmart_cloud.store.schema import metadata
 
-from . import modules, places, secrets, tables
+from . import matrix, modules, places, secrets, tables
 from .tree import Finding, SourceFile, files
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -30,6 +30,7 @@ def findings(root: Path) -> Iterator[Finding]:
     for file in files(root):
         for rule in FILE_RULES:
             yield from rule(file)
+    yield from matrix.mapped(root)
     yield from tables.writers_in_schema(metadata)
     yield from tables.keyed_by_station(metadata)
 
