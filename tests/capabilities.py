@@ -48,6 +48,16 @@ def _can_mount() -> bool:
     return found.returncode == 0 and Path(found.stdout.strip()).exists()
 
 
+def _can_have_networks() -> bool:
+    """Whether a network of our own can be made: root, `ip`, and a kernel that lets us."""
+    if os.geteuid() != 0 or not _programs("ip")():
+        return False
+    name = f"aqprobe{os.getpid()}"
+    made = subprocess.run(["ip", "netns", "add", name], capture_output=True)
+    subprocess.run(["ip", "netns", "del", name], capture_output=True)
+    return made.returncode == 0
+
+
 CAPABILITIES: dict[str, Capability] = {
     "chromium": Capability(
         lambda: _any_program("chromium", "chromium-browser", "google-chrome")() and _any_program("chromedriver")(),
@@ -65,6 +75,7 @@ CAPABILITIES: dict[str, Capability] = {
         lambda: any(shutil.which("nginx", path=path) for path in (None, "/usr/sbin")),
         "nginx: apt-get install nginx",
     ),
+    "netns": Capability(_can_have_networks, "root and network namespaces: run as root; apt-get install iproute2"),
     "strace": Capability(_programs("strace"), "strace: apt-get install strace"),
 }
 

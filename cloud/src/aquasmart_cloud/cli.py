@@ -6,64 +6,22 @@ says what to do next; status 78 for an unusable configuration, 1 for everything 
 
 from __future__ import annotations
 
-import json
-import time
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import click
 
-from . import __version__
-from .config import MASTER_KEY, Config, initialise
-from .core.errors import CloudError
+from . import __version__, cli_policy, cli_remote
+from .cli_wiring import Group as _Group
+from .cli_wiring import Wiring as _Wiring
+from .cli_wiring import as_json as _json
+from .cli_wiring import now_ms as _now_ms
+from .cli_wiring import print_json as _print_json
+from .cli_wiring import wired as _wired
+from .config import MASTER_KEY, initialise
 from .store import migrating, sign_in
-from .store import policy as store_policy
-from .store.database import Database
-from .store.stations import NewKey, Stations
-
-
-class _Group(click.Group):
-    """Turns the package's errors into one line and its hint, instead of a traceback."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except CloudError as error:
-            raise click.ClickException(f"{error}\n{error.hint}".rstrip()) from error
-        except OSError as error:
-            raise click.ClickException(str(error)) from error
-
-
-@dataclass
-class _Wiring:
-    """What a command needs, made when it first asks: `init` works before any of it exists."""
-
-    @cached_property
-    def config(self) -> Config:
-        return Config.or_exit()
-
-    @cached_property
-    def database(self) -> Database:
-        return Database(self.config.database_url)
-
-    @cached_property
-    def stations(self) -> Stations:
-        return Stations(self.database, self.config.master_key)
-
-
-_wired = click.make_pass_decorator(_Wiring, ensure=True)
-_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
-
-
-def _print_json(document: object) -> None:
-    click.echo(json.dumps(document, ensure_ascii=False, separators=(", ", ": ")))
+from .store.stations import NewKey
 
 
 def _litres(volume_ul: int) -> str:
@@ -213,53 +171,6 @@ def reinstate(wiring: _Wiring, station_id: str, *, as_json: bool) -> None:
         click.echo(f"{station_id} is active again; it asks within a quarter of an hour")
 
 
-@main.group()
-def policy() -> None:
-    """What every station must keep to."""
-
-
-@policy.command("minimum-version")
-@click.argument("version", required=False)
-@click.option("--none", "clear", is_flag=True, help="Any software is welcome again.")
-@_json
-@_wired
-def minimum_version(wiring: _Wiring, version: str | None, *, clear: bool, as_json: bool) -> None:
-    """Hold stations whose software is older than VERSION: they keep everything, and send it once they are updated."""
-    if clear or version is not None:
-        store_policy.require_version(wiring.database, None if clear else version, _now_ms())
-    _show_policy(wiring, as_json=as_json)
-
-
-@policy.command("rate-limit")
-@click.argument("rate", required=False)
-@click.option("--none", "clear", is_flag=True, help="No limit.")
-@_json
-@_wired
-def rate_limit(wiring: _Wiring, rate: str | None, *, clear: bool, as_json: bool) -> None:
-    """Answer what a station asks above RATE, such as 600/minute, with 429 and when to come back."""
-    if clear or rate is not None:
-        store_policy.limit_rate(wiring.database, None if clear else rate, _now_ms())
-    _show_policy(wiring, as_json=as_json)
-
-
-@policy.command("show")
-@_json
-@_wired
-def show_policy(wiring: _Wiring, *, as_json: bool) -> None:
-    """What is demanded now."""
-    _show_policy(wiring, as_json=as_json)
-
-
-def _show_policy(wiring: _Wiring, *, as_json: bool) -> None:
-    found = store_policy.read_policy(wiring.database)
-    rate = None if found.rate is None else {"requests": found.rate.requests, "period_ms": found.rate.period_ms}
-    if as_json:
-        _print_json({"minimum_version": found.minimum_version, "rate_limit": rate})
-        return
-    limit = "none" if found.rate is None else f"{found.rate.requests} requests in {found.rate.period_ms // 1000} s"
-    click.echo(f"minimum version: {found.minimum_version or 'none'}\nrate limit per station: {limit}")
-
-
 def _totals(stations: list[dict[str, Any]]) -> Mapping[str, Any]:
     rows = [{name: each[name] for name in ("station_id", "events", "volume_ul")} for each in stations]
     return {"stations": rows, "volume_ul": sum(row["volume_ul"] for row in rows)}
@@ -322,3 +233,11 @@ def sign_in_link(wiring: _Wiring, base_url: str | None, *, as_json: bool) -> Non
         _print_json({"url": url, "token": token, "expires_at": now_ms + sign_in.LIFETIME_MS})
     else:
         click.echo(url)
+
+
+main.add_command(cli_policy.policy)
+main.add_command(cli_remote.config)
+main.add_command(cli_remote.notice)
+main.add_command(cli_remote.operations)
+station.add_command(cli_remote.rotate)
+station.add_command(cli_remote.join_group)

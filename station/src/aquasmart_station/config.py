@@ -6,6 +6,7 @@ the file's folder. Unknown keys are faults: a misspelt setting must not be silen
 
 from __future__ import annotations
 
+import os
 import re
 import stat
 import tomllib
@@ -81,6 +82,8 @@ class SyncConfig:
     batch_rows_max: int
     recheck_s: float
     """How often a hold is tried again."""
+    trial_s: float
+    """How long a configuration that could break polling or the link is on trial."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +111,10 @@ class Config:
     @property
     def log_path(self) -> Path:
         return self.state_dir / "log.db"
+
+    @property
+    def ops_path(self) -> Path:
+        return self.state_dir / "ops.db"
 
     @property
     def live_path(self) -> Path:
@@ -248,8 +255,13 @@ def _cloud(table: _Table, folder: Path) -> CloudConfig:
 
 def _key(table: _Table, path: Path) -> bytes:
     """The station's key: 64 hex digits in a file that only its owner can read."""
+    # systemd hands services their secrets in a folder of its own, whose access it guards (LoadCredential=).
+    credentials = os.environ.get("CREDENTIALS_DIRECTORY")
+    given = Path(credentials) / path.name if credentials else None
+    if given is not None and given.is_file():
+        path = given
     try:
-        mode = path.stat().st_mode
+        mode = 0o600 if path is given else path.stat().st_mode
         text = path.read_text(encoding="ascii").strip()
     except OSError as fault:
         table.fault("key_file", f"{path} cannot be read: {fault.strerror}")
@@ -308,6 +320,7 @@ def _sync(table: _Table) -> SyncConfig:
         linger_s=table.number("linger_s", 2.0, 0, 3_600),
         heartbeat_s=table.number("heartbeat_s", 60, 1, 86_400),
         batch_rows_max=table.whole("batch_rows_max", 2_000, 1, 10_000),
+        trial_s=table.number("trial_s", 600, 1, 86_400),
         recheck_s=table.number("recheck_s", 900, 1, 3_600),
     )
     table.done()

@@ -120,3 +120,16 @@ class WireHeartbeatBody(Struct, frozen=True, gc=False):
     """The same request again, for keeping its payload as it was sent."""
 
     payload: Raw
+
+
+class WireOperationMeta(Struct, frozen=True, gc=False):
+    trace_id: TraceId
+    timestamp: Rfc3339Utc
+    txn_token: Text | None = None
+
+
+class WireOperation(Struct, frozen=True, gc=False):
+    """The envelope of an operation; what the payload holds depends on its type (core.operations)."""
+
+    meta: WireOperationMeta
+    payload: dict[str, Raw]

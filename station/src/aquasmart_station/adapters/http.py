@@ -64,6 +64,7 @@ class _Job:
     headers: dict[str, str]
     body: bytes
     pending: _Pending
+    method: str = "POST"
 
 
 class HttpCourier:
@@ -73,15 +74,22 @@ class HttpCourier:
         self._settings = settings
         self._jobs: queue.SimpleQueue[_Job] | None = None
 
+    def get(self, target: str, headers: dict[str, str]) -> _Pending:
+        """Start a request without a body."""
+        return self._start("GET", target, headers, b"")
+
     def post(self, target: str, headers: dict[str, str], body: bytes) -> _Pending:
         """Start a request; `target` is path and query exactly as signed."""
+        return self._start("POST", target, headers, body)
+
+    def _start(self, method: str, target: str, headers: dict[str, str], body: bytes) -> _Pending:
         if self._jobs is None:
             self._jobs = queue.SimpleQueue()
             threading.Thread(target=_deliver, args=(self._jobs, self._settings), daemon=True, name="http").start()
         settings = self._settings
         patience_s = settings.connect_timeout_s + settings.read_timeout_s + len(body) / SLOWEST_LINK_BYTES_S
         pending = _Pending(time.monotonic() + patience_s, self.abandon)
-        self._jobs.put(_Job(target, headers, body, pending))
+        self._jobs.put(_Job(target, headers, body, pending, method))
         return pending
 
     def abandon(self) -> None:
@@ -112,7 +120,13 @@ def _exchange(pool: urllib3.HTTPConnectionPool, job: _Job) -> Answer | NoAnswer:
     headers = {"Accept-Encoding": "identity", "Content-Type": "application/json", **job.headers}
     try:
         response = pool.urlopen(
-            "POST", job.target, job.body, headers, redirect=False, preload_content=False, decode_content=False
+            job.method,
+            job.target,
+            job.body or None,
+            headers,
+            redirect=False,
+            preload_content=False,
+            decode_content=False,
         )
         body = _read(response)
     except urllib3.exceptions.NewConnectionError as fault:

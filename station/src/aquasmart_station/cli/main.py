@@ -24,8 +24,11 @@ _COMMANDS = {
     "check": ("aquasmart_station.cli.check", "check"),
     "clock": ("aquasmart_station.cli.clock", "clock"),
     "log": ("aquasmart_station.cli.log", "log"),
+    "dead-letters": ("aquasmart_station.cli.dead_letters", "dead_letters"),
     "reset": ("aquasmart_station.cli.reset", "reset"),
     "tail": ("aquasmart_station.cli.tail", "tail"),
+    "operations": ("aquasmart_station.cli.operations", "operations"),
+    "config": ("aquasmart_station.cli.settings", "config"),
     "meter": ("aquasmart_station.cli.meter", "meter"),
     "simulate": ("aquasmart_station.cli.simulate", "simulate"),
 }

@@ -23,6 +23,10 @@ class BatchSize:
     rows: int = SMALLEST_START
     _breaks: int = 0
 
+    def limit(self, most: int) -> None:
+        """Another `most`, from the next request on."""
+        self.most, self.rows = most, min(self.rows, most)
+
     def delivered(self, took_s: float, rows_sent: int) -> None:
         """Double after a full batch that was answered quickly."""
         self._breaks = 0

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from .diagnosis import BoardFigures
 from .link import Links
-from .model import Draft, Reading, Resume, Row
+from .model import Draft, Reading, Resume, Row, Scale
 from .outcome import Answer, NoAnswer
 from .showing import MeterState, ServiceState
 
@@ -52,6 +52,8 @@ class Courier(Protocol):
 
     def post(self, target: str, headers: dict[str, str], body: bytes) -> InFlight: ...
 
+    def get(self, target: str, headers: dict[str, str]) -> InFlight: ...
+
     def abandon(self) -> None:
         """Forget the request under way and its connection."""
         ...
@@ -90,6 +92,10 @@ class MeterLine(Protocol):
 
     def poll(self) -> Reading:
         """Ask once. Raises BadFrame or NoAnswer for a lost poll, LinkDown where the line is gone."""
+        ...
+
+    def rescale(self, scale: Scale) -> None:
+        """Another price per count, for flow figures that follow from it."""
         ...
 
     def close(self) -> None: ...

@@ -24,6 +24,9 @@ class Asked:
     body: bytes
     trace_id: str
     encoding: str | None = None
+    method: str = "POST"
+    idempotency_key: str | None = None
+    if_match: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,9 +137,22 @@ class Exchange:
 
     def _sign_and_post(self, identity: Identity, asked: Asked) -> tuple[SignedRequest, InFlight]:
         timestamp_ms = self._cloud_clock.now_ms(mono_ms=self._mono_ms(), wall_ms=self._clock.wall_ns() // 1_000_000)
-        request = signed_request(identity, asked.target, asked.body, timestamp_ms, encoding=asked.encoding)
+        request = signed_request(
+            identity,
+            asked.target,
+            asked.body,
+            timestamp_ms,
+            encoding=asked.encoding,
+            method=asked.method,
+            idempotency_key=asked.idempotency_key,
+            if_match=asked.if_match,
+        )
         self.requests += 1
-        return request, self._courier.post(asked.target, request.headers, request.body)
+        # So that the cloud's log has our trace id also for a body that it could not read, or that there is none of.
+        headers = request.headers | {"traceparent": f"00-{asked.trace_id}-{asked.trace_id[:16]}-01"}
+        if asked.method == "GET":
+            return request, self._courier.get(asked.target, headers)
+        return request, self._courier.post(asked.target, headers, request.body)
 
     def _mono_ms(self) -> int:
         return self._clock.mono_ns() // 1_000_000

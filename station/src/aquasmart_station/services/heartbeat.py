@@ -62,6 +62,13 @@ class HeartbeatLane:
         self._whole_due_s = 0.0
         self._carries_list = False
 
+    def adopt(self, interval_s: float) -> None:
+        """Another interval; the next heartbeat is due no later than by it."""
+        self._interval_s = interval_s
+        self._pace.backoff = Backoff(base_s=2.0, cap_s=max(2.0, min(30.0, interval_s)))
+        if not self._pace.attempt:
+            self.next_due_s = min(self.next_due_s, self._now_s() + interval_s)
+
     def step(self) -> None:
         """Post if due, take an answer if one is there."""
         if not self._exchange.under_way:

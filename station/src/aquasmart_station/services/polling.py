@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from ..core.backoff import Backoff
 from ..core.degraded import Reasons
 from ..core.errors import BadFrame, NoAnswer, StationError
-from ..core.model import Draft, Flag, Reading
+from ..core.model import Draft, Flag, Reading, Scale
 from ..core.observing import MeterObserver
 from ..core.ports import Clock, MeterLine
 from ..core.ring import Ring
@@ -81,6 +81,15 @@ class MeterPoller:
 
     def join(self, timeout_s: float) -> None:
         self._thread.join(timeout_s)
+
+    def adopt(self, *, period_s: float, idle_heartbeat_s: float) -> None:
+        """Other times between polls and between idle rows, from the next one on."""
+        self._period_ns, self._idle_ns = int(period_s * 1e9), int(idle_heartbeat_s * 1e9)
+
+    def rescale(self, scale: Scale, change_token: str | None) -> list[Draft]:
+        """Another price per count, under the shelf's lock: the rows that end what stands at the present one."""
+        self._line.rescale(scale)
+        return self.observer.reprice(scale, change_token)
 
     @property
     def alive(self) -> bool:

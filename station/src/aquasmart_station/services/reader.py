@@ -17,6 +17,7 @@ from ..core.model import Board, Draft, Flag, Kind, Row, StreamHeader
 from ..core.ports import Clock, EventLog, LiveDisplay, Watchdog
 from ..core.showing import LOG_DAMAGED, MeterState, ServiceState, ago, litres
 from ..core.watching import words_for
+from .adopting import ReaderSettings
 from .diagnosing import Diagnoser
 from .housekeeping import Housekeeping
 from .polling import MeterPoller, Shelf
@@ -45,13 +46,14 @@ class Reader:
         diagnoser: Diagnoser,
         timekeeper: Timekeeper,
         new_id: Callable[[], UUID],
-        commit_interval_s: float,
+        settings: ReaderSettings,
     ) -> None:
         self._log, self._live, self._watchdog, self._clock = log, live, watchdog, clock
         self._board, self._shelf, self._make_pollers, self._new_id = board, shelf, make_pollers, new_id
         self._diagnoser, self._timekeeper = diagnoser, timekeeper
         self.reasons, self._house = shelf.reasons, house
-        self._interval_ns = int(commit_interval_s * 1e9)
+        self._settings = settings
+        self._interval_ns = int(settings.commit_interval_s * 1e9)
         self._pollers: list[MeterPoller] = []
         self._run_stream: StreamHeader | None = None
         self._stop = threading.Event()
@@ -85,6 +87,7 @@ class Reader:
                 self._log.open()
                 self._pollers = self._make_pollers(self._log, self._shelf)
                 self._shelf.ring.put([self._own(Kind.BOOT, {"clock": self._clock.quality()})])
+                self._adopt()
                 break
             except LogDamaged as fault:
                 self._give_up(fault)
@@ -99,6 +102,7 @@ class Reader:
 
     def cycle(self) -> None:
         """Wait for the next commit's time, commit, show."""
+        self._adopt()
         self._diagnose()
         with self._shelf.wake:
             self._shelf.wake.wait_for(self._due, timeout=0.1)
@@ -112,6 +116,17 @@ class Reader:
             self._watchdog.pet()
         if not committed:
             self._stop.wait(0.5)
+
+    def _adopt(self) -> None:
+        """Settings that have changed act from here on. With a full ring they wait: a change of price ends a stream."""
+        with self._shelf.wake:
+            if not self._shelf.ring.room:
+                return
+            drafts, applied = self._settings.step(self._pollers)
+            if applied is not None:
+                drafts.append(self._own(Kind.CONFIG_APPLIED, applied))
+            self._shelf.ring.put(drafts)
+        self._interval_ns = int(self._settings.commit_interval_s * 1e9)
 
     def _diagnose(self) -> None:
         # With a full ring it waits: what has changed by then is told then.
@@ -197,6 +212,7 @@ class Reader:
                 drafts = self._shelf.ring.take()
         self._show(force=True, state="stopped")
         self._diagnoser.close()
+        self._settings.close()
         self._house.close()
         self._log.close()
 

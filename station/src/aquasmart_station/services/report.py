@@ -11,10 +11,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ..adapters import config_rows, notice_rows, operation_rows
 from ..adapters.live import read_meters, read_service
 from ..adapters.log_space import limits
 from ..adapters.log_view import LogView, StreamStanding, Usage
+from ..adapters.ops import OpsFile
 from ..config import Config
+from ..core.errors import OpsError
 from ..core.retention import PRESSED_PERCENT, autonomy_hours
 from ..core.showing import MeterState, ServiceState
 
@@ -56,7 +59,27 @@ def station_report(config: Config) -> dict[str, Any]:
         ],
         "reader": reader,
         "sync": sync,
+        **_told(config),
     }
+
+
+def _told(config: Config) -> dict[str, Any]:
+    """Operations by state, the settings in force and the latest notices; none of them where ops.db cannot be read."""
+    empty: dict[str, Any] = {"operations": {}, "config": None, "notices": []}
+    if not config.ops_path.exists():
+        return empty
+    ops = OpsFile(config.ops_path)
+    try:
+        with ops.reading() as connection:
+            return {
+                "operations": operation_rows.counted(connection),
+                "config": config_rows.display(config_rows.in_force(connection)),
+                "notices": notice_rows.latest(connection),
+            }
+    except OpsError as fault:
+        return empty | {"operations": {"fault": str(fault)}}
+    finally:
+        ops.close()
 
 
 def _disk(config: Config, usage: Usage, reader: dict[str, Any]) -> dict[str, Any]:

@@ -52,6 +52,10 @@ class Sync:
         self._reader_gave_up, self._asked_reader_s = reader_gave_up, clock.mono_ns() / 1e9
         self._stop = threading.Event()
 
+    def adopt(self, linger_s: float) -> None:
+        """Another linger, from the next pause on."""
+        self._pause_s = max(0.01, min(LOOK_EVERY_S, linger_s or LOOK_EVERY_S))
+
     def stop(self) -> None:
         """Ask for the end; safe in a signal handler."""
         self._stop.set()

@@ -80,6 +80,11 @@ class TelemetryLane:
         self._acknowledged_s: dict[int, float] = {}
         """When each stream was last acknowledged: what is said of it from before that is old."""
 
+    def adopt(self, settings: SyncSettings) -> None:
+        """Other settings, from the next batch on."""
+        self._settings = settings
+        self._packer.size.limit(settings.batch_rows_max)
+
     @property
     def next_due_s(self) -> float:
         """Not before this is anything sent; monotonic seconds."""
@@ -241,7 +246,6 @@ class TelemetryLane:
             row, before = packed.replaced, packed.batch.counts_before
             self._outbox.bury(acknowledged.mark, row, before, against, now_ms)
         self._figures.delivered(acknowledged.rows, self._outbox.pending, now_ms, acknowledged.difference)
-        self._figures.dead_letters = self._outbox.dead_letters
 
     def _rewind(self, lane: Lane, rewind: Rewind) -> None:
         settle_rewind(self._outbox, lane, rewind, self._now_ms())
@@ -291,6 +295,7 @@ class TelemetryLane:
     def _count(self) -> None:
         self._figures.pending = self._outbox.pending
         self._figures.oldest_at_ms = self._outbox.oldest_pending_at_ms()
+        self._figures.dead_letters = self._outbox.dead_letters
 
     def _mono_s(self) -> float:
         return self._clock.mono_ns() / 1e9

@@ -12,6 +12,7 @@ from ..adapters.live import LiveBoard
 from ..adapters.log_keeper import LogKeeper
 from ..adapters.log_writer import LogWriter
 from ..adapters.meter_line import DrivenLine
+from ..adapters.ops import OpsFile
 from ..adapters.reserve import Reserve
 from ..adapters.serial_port import SerialLine
 from ..adapters.watchdog import SystemdWatchdog
@@ -23,6 +24,7 @@ from ..core.observing import MeterObserver
 from ..core.ports import EventLog, Watchdog
 from ..core.watching import WatchSettings
 from ..meters.driver import make_driver
+from ..services.adopting import Defaults, ReaderSettings, SettingsWatch
 from ..services.diagnosing import Diagnoser
 from ..services.housekeeping import Housekeeping
 from ..services.polling import MeterPoller, Shelf
@@ -113,7 +115,22 @@ def _reader(config: Config, watchdog: Watchdog) -> Reader:
         ),
         timekeeper=Timekeeper(log, clock, here.boot_id),
         new_id=uuid4,
-        commit_interval_s=config.reader.commit_interval_s,
+        settings=ReaderSettings(SettingsWatch(OpsFile(config.ops_path), clock.mono_ns), _defaults(config), sensitivity),
+    )
+
+
+def _defaults(config: Config) -> Defaults:
+    reader, detect = config.reader, config.detect
+    return Defaults(
+        commit_interval_s=reader.commit_interval_s,
+        idle_heartbeat_s=reader.idle_heartbeat_s,
+        poll_hz=reader.poll_hz,
+        threshold=detect.threshold,
+        leak_after_s=detect.leak_after_s,
+        slow_leak_after_s=detect.slow_leak_after_s,
+        stuck_after_s=detect.stuck_after_s,
+        no_flow_after_s=detect.no_flow_after_s,
+        scales={meter.id: make_driver(meter.settings).traits.scale for meter in config.meters},
     )
 
 

@@ -10,15 +10,18 @@ from typing import Any
 
 from .. import __version__
 from ..adapters.clock import SystemClock
+from ..adapters.config_rows import InForce
 from ..adapters.http import HttpCourier, HttpSettings
 from ..adapters.link import LinkGauge
 from ..adapters.live import LiveBoard, asked_to_hurry, read_meters, read_service
 from ..adapters.log_file import has_schema
 from ..adapters.log_outbox import Outbox
+from ..adapters.ops import OpsFile
+from ..adapters.renewing import RenewableCourier
 from ..adapters.watchdog import SystemdWatchdog
 from ..config import Config
-from ..core.conversation import CloudClock, Identity
-from ..core.keyring import KeyRing
+from ..core.conversation import CloudClock
+from ..core.outcome import LaneName
 from ..core.pacing import fleet_of
 from ..core.ports import Watchdog
 from ..core.showing import LOG_DAMAGED
@@ -27,6 +30,8 @@ from ..services.heartbeat import HeartbeatLane
 from ..services.sync import Sync, take_over
 from ..services.sync_display import Figures
 from ..services.telemetry import SyncSettings, TelemetryLane
+from .keys import keyring_of
+from .remote import open_ops, remote
 from .running import Stopper, held, make_folders, shared
 
 
@@ -44,27 +49,70 @@ def run_sync(config: Config) -> None:
         if not _await_log(config.log_path, watchdog, stopper):
             return
         take_over(outbox, clock.wall_ns() // 1_000_000)
-        sync = _sync(config, outbox, clock, watchdog)
+        sync = _sync(config, outbox, open_ops(config, clock.wall_ns() // 1_000_000), clock, watchdog)
         stopper.tell(sync.stop)
         sync.run()
 
 
-def _sync(config: Config, outbox: Outbox, clock: SystemClock, watchdog: Watchdog) -> Sync:
+def _sync(config: Config, outbox: Outbox, ops: OpsFile, clock: SystemClock, watchdog: Watchdog) -> Sync:
     """The lanes and the loop over them. Each lane has a courier, and so a connection, of its own."""
     cloud, figures, cloud_clock = config.cloud, Figures(), CloudClock()
-    keys = KeyRing([Identity(config.station_id, cloud.key_id, __version__, cloud.key)])
-    http = HttpSettings(cloud.url, cloud.connect_timeout_s, cloud.read_timeout_s, cloud.ca_file, cloud.tls_1_2)
+    keys = keyring_of(config)
+    couriers: list[RenewableCourier] = []
+    lanes_heard_s = 0.0
 
-    def heard(at_ms: int) -> None:
+    def verified(at_ms: int) -> None:
         figures.verified(clock.wall_ns() // 1_000_000)
         outbox.note_cloud_time(at_ms)
 
+    def heard(at_ms: int) -> None:
+        nonlocal lanes_heard_s
+        lanes_heard_s = clock.mono_ns() / 1e9
+        verified(at_ms)
+
     def announced(data: Mapping[str, Any]) -> None:
         figures.fleet = fleet_of(data, figures.fleet)
+        lanes.announced(data)
 
-    def exchange() -> Exchange:
-        return Exchange(HttpCourier(http), keys, clock, cloud_clock, heard=heard)
+    def courier() -> RenewableCourier:
+        return RenewableCourier(
+            lambda connect_s, read_s: HttpCourier(
+                HttpSettings(cloud.url, connect_s, read_s, cloud.ca_file, cloud.tls_1_2)
+            ),
+            cloud.connect_timeout_s,
+            cloud.read_timeout_s,
+        )
 
+    def exchange(lane: LaneName = "telemetry") -> Exchange:
+        couriers.append(courier())
+        return Exchange(couriers[-1], keys, clock, cloud_clock, lane=lane, heard=heard)
+
+    def apply(force: InForce) -> None:
+        """The settings that sync owns. A trial's times are not for the courier that tells whether it is at fault."""
+        settings = force.settings
+        linger_s = settings.get(("sync", "linger_s"), config.sync.linger_s)
+        rows = settings.get(("sync", "batch_rows_max"), config.sync.batch_rows_max)
+        telemetry.adopt(SyncSettings(linger_s, rows, config.sync.recheck_s))
+        heartbeat.adopt(settings.get(("sync", "heartbeat_s"), config.sync.heartbeat_s))
+        sync.adopt(linger_s)
+        times = (
+            settings.get(("cloud", "connect_timeout_s"), cloud.connect_timeout_s),
+            settings.get(("cloud", "read_timeout_s"), cloud.read_timeout_s),
+        )
+        for each in couriers if force.trial else [*couriers, cautious]:
+            each.renew(*times)
+
+    cautious = courier()
+    lanes = remote(
+        config,
+        ops,
+        clock,
+        keys,
+        lane=exchange("operation"),
+        cautious=Exchange(cautious, keys, clock, cloud_clock, lane="operation", heard=verified),
+        lanes_heard_s=lambda: lanes_heard_s,
+        apply=apply,
+    )
     telemetry = TelemetryLane(
         outbox=outbox,
         exchange=exchange(),
@@ -85,15 +133,15 @@ def _sync(config: Config, outbox: Outbox, clock: SystemClock, watchdog: Watchdog
         meters=lambda: read_meters(config.live_path),
         retained=outbox.retained,
         draw=random.random,
-        facts=lambda: {"keys": keys.key_ids},
+        facts=lambda: {"keys": keys.key_ids, **lanes.config.facts()},
         announced=announced,
         came_through=telemetry.heard_elsewhere,
         resend=telemetry.resend_from,
     )
-    return Sync(
+    sync = Sync(
         outbox=outbox,
         telemetry=telemetry,
-        lanes=[heartbeat],
+        lanes=[heartbeat, lanes.operations, lanes.config],
         figures=figures,
         linger_s=config.sync.linger_s,
         clock=clock,
@@ -102,6 +150,7 @@ def _sync(config: Config, outbox: Outbox, clock: SystemClock, watchdog: Watchdog
         links=LinkGauge(),
         reader_gave_up=lambda: _gave_up(config.live_path),
     )
+    return sync
 
 
 def _gave_up(live_path: Path) -> bool:
