@@ -120,10 +120,12 @@ def put(
     version, sha256 = (0 if row is None else row[0]) + 1, sha256_of(document)
     if row is not None and row[2] == sha256:
         return int(row[0])
+    concerned = [] if scope == POLICY else _concerned(connection, scope, subject)
+    for station_id in concerned:
+        _materialise(connection, station_id)  # what counted until now, before the new document changes it
     connection.execute(_INSERT, (scope, subject, version, canonical(document), sha256, now_ms, set_by))
-    if scope != POLICY:
-        for station_id in _concerned(connection, scope, subject):
-            refresh(connection, station_id, set_by, now_ms)
+    for station_id in concerned:
+        refresh(connection, station_id, set_by, now_ms)
     return version
 
 

@@ -60,12 +60,15 @@ class InForce:
     tokens: dict[Path, str]
     """Of settings that a local change made and nobody has confirmed: its token."""
     trial: bool
+    made_here: dict[Path, str]
+    """Of settings whose value a local change brought, confirmed since or not: its token."""
 
 
 def in_force(connection: sqlite3.Connection) -> InForce:
     """What counts: the newest cloud document on trial or applied, and above it what technicians changed since."""
     cloud = current_document(connection)
-    local = [row for row in rows(connection, "local") if row.state in IN_FORCE_LOCAL]
+    changes = rows(connection, "local")
+    local = [row for row in changes if row.state in IN_FORCE_LOCAL]
     layers: list[Mapping[Path, Any]] = [flatten(cloud.document)] if cloud else []
     layers += [{row.key: row.value} for row in local]
     tokens: dict[Path, str] = {}
@@ -73,12 +76,18 @@ def in_force(connection: sqlite3.Connection) -> InForce:
         tokens.pop(row.key, None)
         if row.state != "applied" and row.txn_token is not None:
             tokens[row.key] = row.txn_token
+    settings = layered(layers)
     return InForce(
         version=(cloud.version or 0) if cloud else 0,
         sha256=(cloud.sha256 or EMPTY_SHA256) if cloud else EMPTY_SHA256,
-        settings=layered(layers),
+        settings=settings,
         tokens=tokens,
         trial=cloud is not None and cloud.state == "trial",
+        made_here={
+            row.key: row.txn_token
+            for row in changes
+            if row.txn_token and row.state in (*IN_FORCE_LOCAL, "superseded") and settings.get(row.key) == row.value
+        },
     )
 
 

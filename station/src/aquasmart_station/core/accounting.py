@@ -165,16 +165,16 @@ class Account:
         """
         self._swap_acknowledged, self._swap_token = True, change_token
 
-    def reprice(self, scale: Scale, token: str | None) -> None:
+    def reprice(self, scale: Scale, opening_token: str | None, standing_token: str | None) -> None:
         """Another price per count from here on: the next row opens a stream under it. Counts are what they are.
 
-        `token` is that of an unconfirmed local change; the same scale again only says whether it still is one.
+        `opening_token`: of the local change that made it, for that stream. `standing_token`: the same for every stream
+        while nobody has confirmed the change; all that the same scale again can say.
         """
-        if scale == self._traits.scale:
-            self._books.streams.standing_change(token)
-            return
-        self._traits = replace(self._traits, scale=scale)
-        self._books.reprice(self._traits, token)
+        if scale != self._traits.scale:
+            self._traits = replace(self._traits, scale=scale)
+            self._books.reprice(self._traits, opening_token)
+        self._books.streams.standing_change(standing_token)
 
     def _classify(self, reading: Reading, now: Moment) -> Verdict:
         known = self._books.known

@@ -33,12 +33,11 @@ class Streams:
         self._change_token = token
 
     def reprice(self, traits: MeterTraits, token: str | None) -> None:
-        """The next row opens a stream under another scale. `token`: of the local change that made it, in every stream
-        until somebody has confirmed it."""
-        self._traits, self._standing_token, self.header = traits, token, None
+        """The next row opens a stream under another scale, with the token of the local change that made it."""
+        self._traits, self._change_token, self.header = traits, token, None
 
     def standing_change(self, token: str | None) -> None:
-        """The change whose price holds, while it is unconfirmed. The stream under way goes on."""
+        """The change whose price holds, while it is unconfirmed: for any stream. The one under way goes on."""
         self._standing_token = token
 
     def outlived(self, known: Known) -> bool:

@@ -106,17 +106,17 @@ class MeterObserver:
             self._settings = settings
             self._watch, self._leaks = MeterWatch(self._traits, settings), LeakWatch(self._traits.scale, settings)
 
-    def reprice(self, scale: Scale, token: str | None) -> list[Draft]:
+    def reprice(self, scale: Scale, opening_token: str | None, standing_token: str | None) -> list[Draft]:
         """Another price per count: the rows that end what is under way at the present one. Those that follow stand in
         a stream of their own."""
         if scale == self._traits.scale:
-            self.account.reprice(scale, token)
+            self.account.reprice(scale, opening_token, standing_token)
             return []
         drafts = self.close()
         self._traits = replace(self._traits, scale=scale)
         self._pours = Pours(scale, bridge_ms=self._bridge_ms)
         self._watch, self._leaks = MeterWatch(self._traits, self._settings), LeakWatch(scale, self._settings)
-        self.account.reprice(scale, token)
+        self.account.reprice(scale, opening_token, standing_token)
         return drafts
 
     def idle(self, mono_ms: int) -> list[Draft]:

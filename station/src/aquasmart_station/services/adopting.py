@@ -91,7 +91,7 @@ class ReaderSettings:
                 idle_heartbeat_s=settings.get(("reader", "idle_heartbeat_s"), defaults.idle_heartbeat_s),
             )
             poller.observer.adopt(self._watching(settings))
-            drafts += self._price(poller, force)
+            drafts += self._price(poller, force, first=former is None)
         if former is None or (former.version, former.sha256) == (force.version, force.sha256):
             return drafts, None
         return drafts, {"version": force.version, "sha256": force.sha256, "trial": force.trial}
@@ -99,11 +99,13 @@ class ReaderSettings:
     def close(self) -> None:
         self._watch.close()
 
-    def _price(self, poller: MeterPoller, force: InForce) -> list[Draft]:
+    def _price(self, poller: MeterPoller, force: InForce, *, first: bool) -> list[Draft]:
+        """A stream that a change opens bears its token; one that a start opens, only while nobody has confirmed it."""
         path = ("meters", poller.meter_id, "scale")
         wanted = force.settings.get(path)
         scale = Scale(wanted["ul_num"], wanted["den"]) if wanted else self._defaults.scales[poller.meter_id]
-        return poller.rescale(scale, force.tokens.get(path))
+        standing = force.tokens.get(path)
+        return poller.rescale(scale, standing if first else force.made_here.get(path), standing)
 
     def _watching(self, settings: Mapping[Path, Any]) -> WatchSettings:
         def ms(name: str, default_s: float) -> int:

@@ -52,7 +52,7 @@ class ConfigLane:
         self._notice = 0
         self._have_notice: int | None = None
         self._seen: tuple[int, int] | None = None
-        self._force = InForce(0, EMPTY_SHA256, {}, {}, trial=False)
+        self._force = InForce(0, EMPTY_SHA256, {}, {}, trial=False, made_here={})
         self.next_due_s = 0.0
         self.text = ""
 

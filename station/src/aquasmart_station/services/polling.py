@@ -86,10 +86,10 @@ class MeterPoller:
         """Other times between polls and between idle rows, from the next one on."""
         self._period_ns, self._idle_ns = int(period_s * 1e9), int(idle_heartbeat_s * 1e9)
 
-    def rescale(self, scale: Scale, change_token: str | None) -> list[Draft]:
+    def rescale(self, scale: Scale, opening_token: str | None, standing_token: str | None) -> list[Draft]:
         """Another price per count, under the shelf's lock: the rows that end what stands at the present one."""
         self._line.rescale(scale)
-        return self.observer.reprice(scale, change_token)
+        return self.observer.reprice(scale, opening_token, standing_token)
 
     @property
     def alive(self) -> bool:
