@@ -14,6 +14,7 @@ from rich.console import Console
 
 from . import ingest, log, queries, station, wire
 from .figures import FULL, TINY, Figure, Sizes, show, write
+from .operations import measure as measure_operations
 
 ROOT = Path(__file__).resolve().parents[2]
 WIDTH = 150
@@ -29,6 +30,7 @@ PARTS: dict[str, Callable[[Sizes], Iterator[Figure]]] = {
     "sync": _sync,
     "ingest": ingest.measure,
     "queries": queries.measure,
+    "operations": measure_operations,
 }
 
 

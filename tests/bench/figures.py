@@ -57,6 +57,9 @@ class Sizes:
     """Rows per batch → rows in all."""
     naive_ingest_rows: int
     stations: int
+    operations: int
+    operations_singly: int
+    operations_burst: int
     minutes: int
     queries: int
     recoveries: int
@@ -73,6 +76,9 @@ FULL = Sizes(
     ingest_rows={50: 400_000, 500: 3_000_000, 2_000: 6_000_000},
     naive_ingest_rows=200_000,
     stations=500,
+    operations=300,
+    operations_singly=40,
+    operations_burst=2_000,
     minutes=180,
     queries=60,
     recoveries=3,
@@ -88,6 +94,9 @@ TINY = Sizes(
     ingest_rows={50: 400},
     naive_ingest_rows=400,
     stations=3,
+    operations=5,
+    operations_singly=2,
+    operations_burst=20,
     minutes=5,
     queries=3,
     recoveries=1,

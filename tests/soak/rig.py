@@ -20,10 +20,10 @@ from tests.integration.outpost import House, Launcher, Outpost
 from tests.integration.world import eventually
 
 MODULUS = 1 << 32
-BEFORE_THE_END = 1_500
+BEFORE_THE_END = 6_000
 """Counts to the end of the register: a trickle does not get there during a sequence, a burst does at once."""
-TRICKLE_L_MIN, BURST_L_MIN = 6.0, 480.0
-METER = MeterSpec(pattern="steady", flow_l_min=TRICKLE_L_MIN, start_counts=MODULUS - BEFORE_THE_END, qmax_l_min=600.0)
+TRICKLE_L_MIN, BURST_L_MIN = 3.0, 2_000.0
+METER = MeterSpec(pattern="steady", flow_l_min=TRICKLE_L_MIN, start_counts=MODULUS - BEFORE_THE_END, qmax_l_min=3_000.0)
 SETTINGS = {
     "cloud": {"connect_timeout_s": 0.8, "read_timeout_s": 0.8},
     "reader": {"commit_interval_s": 0.05, "poll_hz": 30},

@@ -20,6 +20,7 @@ EXPECTED = {
     "sync": {"wire.batch_500", "reader.memory", "sync.memory", "reader.recovery_after_kill", "sync.drain"},
     "ingest": {"ingest.batch_50", "ingest.batch_50_p99"},
     "queries": {"queries.fleet_p95", "queries.station_p95"},
+    "operations": {"operations.enqueued_p99", "operations.delivered_p95", "operations.with_one_retry_p95"},
 }
 
 
