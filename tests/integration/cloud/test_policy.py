@@ -65,8 +65,9 @@ def test_every_answer_says_how_large_the_fleet_is(cloud: CloudUnderTest, sender:
 
 def test_the_command_sets_shows_and_clears(cloud: CloudUnderTest, monkeypatch: Any) -> None:
     from aquasmart_cloud import cli
+    from aquasmart_cloud.config import Config
 
-    monkeypatch.setattr(cli.Config, "or_exit", classmethod(lambda _: cloud.config))
+    monkeypatch.setattr(Config, "or_exit", classmethod(lambda _: cloud.config))
     run = CliRunner().invoke
 
     def shown() -> dict[str, Any]:

@@ -15,6 +15,9 @@ from tests.integration.world import World
 TOO_LONG = json.dumps({"note": "x" * 20_000})
 """Data that are well formed and longer than the protocol allows (docs/protocol.md §4)."""
 
+TOO_DEEP = '{"a":' * 14 + "1" + "}" * 14
+"""Deeper by one than a batch may hold, and not too deep for an operation: as if the cloud had been mended since."""
+
 
 def world_with_rows(world: World, events: int) -> World:
     """A station whose log holds so many events that nobody has delivered yet; its reader has stopped."""

@@ -11,7 +11,7 @@ import pytest
 
 from demo.site import program
 from tests.integration.balance import assert_books_balance
-from tests.integration.sync.poisoned import mend, poison, tap_stream, world_with_rows
+from tests.integration.sync.poisoned import TOO_DEEP, mend, poison, tap_stream, world_with_rows
 from tests.integration.world import World, eventually
 
 pytestmark = pytest.mark.e2e
@@ -74,6 +74,30 @@ def test_what_is_said_of_a_dead_letter_and_its_file(make_world: Callable[..., Wo
     document = json.loads(line)
     assert document["row"]["data"]["note"].startswith("xxx")
     assert document["header"]["id"] == str(stream)
+
+
+def test_a_retry_puts_the_event_in_its_gap_s_place_and_adds_no_volume(make_world: Callable[..., World]) -> None:
+    world = world_with_rows(make_world(), 20)
+    number, stream, seqs = tap_stream(world.log.path)
+    poison(world.log.path, number, stream, [seqs[7]], TOO_DEEP)
+    world.start("cloud", "sync")
+    world.await_delivered()
+    name, volume_ul = f"{stream}:{seqs[7]}", world.cloud.volume_ul()
+
+    def stands() -> list[str]:
+        query = "SELECT kind FROM notable WHERE stream = ? AND seq = ?"
+        return [row[0] for row in world.cloud.query(query, (stream.hex, seqs[7]))]
+
+    assert stands() == ["gap"]
+    for _ in range(2):
+        queued = aquasmart(world, "dead-letters", "retry", name)
+        assert queued.returncode == 0, queued.stderr
+        assert "queued as operation" in queued.stdout
+        eventually(lambda: stands() == ["anomaly"], "the event in its gap's place")
+        eventually(lambda: dead_letters(world)[0]["resent_at"], "the dead letter to be marked")
+    assert world.cloud.volume_ul() == volume_ul
+    eventually(lambda: "refused for good" not in world.site.status()["sync"]["text"], "the status to forget it")
+    assert_books_balance(world)
 
 
 def test_more_than_ten_an_hour_is_the_cloud_s_fault_and_other_streams_go_on(make_world: Callable[..., World]) -> None:

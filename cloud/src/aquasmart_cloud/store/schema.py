@@ -10,43 +10,21 @@ random keys were measured 16 times slower. What is in migrations/ must add up to
 from __future__ import annotations
 
 from sqlalchemy import (
-    BigInteger,
     Boolean,
     Column,
     ForeignKeyConstraint,
     Index,
     LargeBinary,
-    MetaData,
     PrimaryKeyConstraint,
     String,
     Table,
-    Text,
     Uuid,
 )
-from sqlalchemy.types import TypeEngine
 
-metadata = MetaData(
-    naming_convention={
-        "pk": "pk_%(table_name)s",
-        "fk": "fk_%(table_name)s_%(referred_table_name)s",
-        "ix": "ix_%(table_name)s_%(column_0_name)s",
-    }
-)
-
-
-def _station_id() -> Column[str]:
-    return Column("station_id", String(64), nullable=False)
-
-
-def _integer(name: str, *, nullable: bool = False) -> Column[int]:
-    """A 64-bit integer: counts, microlitres, milliseconds and sequence numbers alike."""
-    return Column(name, BigInteger, nullable=nullable)
-
-
-def _text(name: str, *, nullable: bool = False, length: int | None = None) -> Column[str]:
-    kind: TypeEngine[str] = Text() if length is None else String(length)
-    return Column(name, kind, nullable=nullable)
-
+from .columns import integer as _integer
+from .columns import metadata
+from .columns import station_column as _station_id
+from .columns import text as _text
 
 station = Table(
     "station",

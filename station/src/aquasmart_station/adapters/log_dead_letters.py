@@ -27,8 +27,10 @@ _ALL = """
 SELECT d.stream, s.header, d.seq, d.counts_before, d.row, d.code, d.detail, d.trace_id, d.at_ms, d.resent_at_ms
 FROM dead_letter d JOIN stream s ON s.stream = d.stream ORDER BY d.at_ms, d.stream, d.seq
 """
-_PLACES = "SELECT stream, seq, row, at_ms FROM dead_letter"
-_RESENT = "UPDATE dead_letter SET resent_at_ms = ? WHERE stream = ? AND seq = ?"
+_PLACES = "SELECT stream, seq, row, at_ms, resent_at_ms FROM dead_letter"
+_RESENT = """
+UPDATE dead_letter SET resent_at_ms = ? WHERE seq = ? AND stream = (SELECT stream FROM stream WHERE id = ?)
+"""
 _FIELDS = ("seqs", "kind", "flags", "at_ms", "mono_ms", "counts", "data")
 
 
@@ -38,6 +40,7 @@ class Place:
 
     seqs: int
     at_ms: int
+    resent: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +101,9 @@ def bury(
     connection.execute(_BURY, values)
 
 
-def mark_resent(connection: sqlite3.Connection, stream_no: int, seq: int, now_ms: int) -> None:
+def mark_resent(connection: sqlite3.Connection, stream_id: bytes, seq: int, now_ms: int) -> None:
     """A retry by hand was taken by the cloud: the gap's entry there has the event now."""
-    connection.execute(_RESENT, (now_ms, stream_no, seq))
+    connection.execute(_RESENT, (now_ms, seq, stream_id))
 
 
 def places(connection: sqlite3.Connection) -> dict[int, dict[int, Place]]:
@@ -112,8 +115,8 @@ def places(connection: sqlite3.Connection) -> dict[int, dict[int, Place]]:
             return {}
         raise
     known: dict[int, dict[int, Place]] = {}
-    for stream, seq, text, at_ms in found:
-        known.setdefault(stream, {})[seq] = Place(json.loads(text)["seqs"], at_ms)
+    for stream, seq, text, at_ms, resent_at_ms in found:
+        known.setdefault(stream, {})[seq] = Place(json.loads(text)["seqs"], at_ms, resent=resent_at_ms is not None)
     return known
 
 

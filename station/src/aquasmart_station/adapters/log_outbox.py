@@ -23,7 +23,7 @@ from ..core.model import Kind, Row
 from ..core.retained import Holding
 from ..core.rows import Rows
 from .log_clock import boot_offsets, cloud_time_ms, note_cloud_time
-from .log_dead_letters import Place, bury, places, with_gaps_for_dead
+from .log_dead_letters import Place, bury, mark_resent, places, with_gaps_for_dead
 from .log_file import log_fault, open_log, open_log_read_only, read_header, rolled_back, trouble
 from .log_lanes import Lane, Lanes, windows
 from .log_retained import holdings
@@ -86,7 +86,7 @@ class Outbox:
     @property
     def dead_letters(self) -> int:
         """Events that the cloud refuses for good and that were not taken from a retry since."""
-        return sum(map(len, self._dead.values()))
+        return sum(not place.resent for letters in self._dead.values() for place in letters.values())
 
     def take_over(self, now_ms: int) -> int:
         """Open the log and take the next fencing number. The caller holds sync.lock. Raises LogError."""
@@ -220,6 +220,12 @@ class Outbox:
         self._write(change, "the dead letter cannot be recorded")
         self._dead.setdefault(number, {})[row.seq] = Place(row.seqs, now_ms)
         self.assume(mark)
+
+    def note_resent(self, stream_id: str, seq: int, now_ms: int) -> None:
+        """The cloud has taken a dead letter that was sent again by hand. Repeatable. Raises Fenced, LogError."""
+        raw_id = UUID(stream_id).bytes
+        self._write(lambda connection: mark_resent(connection, raw_id, seq, now_ms), "the retry cannot be recorded")
+        self._dead = places(self._open())
 
     def dead_letter_times_ms(self, lane: Lane) -> list[int]:
         """When each dead letter of a stream was recorded, wall time."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -64,6 +66,25 @@ def show(config_path: Path, name: str, *, as_json: bool) -> None:
         text = json.dumps(value, ensure_ascii=False) if isinstance(value, dict) else value
         click.echo(f"{key}: {'-' if text is None else text}")
     click.echo(f"the cloud's log has the refusal under trace {letter.trace_id}")
+
+
+@dead_letters.command()
+@click.argument("name")
+@_json
+@click.pass_obj
+def retry(config_path: Path, name: str, *, as_json: bool) -> None:
+    """Send one again, once the cloud is mended. Its volume is in the books already, and is not added again."""
+    from ..adapters.ops import OpsFile
+    from ..services.resending import ask_again
+
+    letter = _named(config_path, name)
+    ops = OpsFile(load_config(config_path).ops_path)
+    with contextlib.closing(ops), ops.writing() as connection:
+        number = ask_again(connection, letter, time.time_ns() // 1_000_000)
+    if as_json:
+        click.echo(json.dumps({"operation": number, "dead_letter": letter.name}))
+    else:
+        click.echo(f"queued as operation {number}; `aquasmart operations show {number}` says what became of it")
 
 
 @dead_letters.command()

@@ -147,6 +147,11 @@ class TelemetryLane:
             self._packer.want_header(lane)
         self._count()
 
+    def note_resent(self, stream_id: str, seq: int, now_ms: int) -> None:
+        """A dead letter was taken from a retry by hand. Raises Fenced, LogError."""
+        self._outbox.note_resent(stream_id, seq, now_ms)
+        self._count()
+
     def fail(self, reason: str, *, state: str = "offline") -> None:
         """Something of our own went wrong: again after a backoff."""
         wait_s = self.pace.failed(self._mono_s(), self._draw())

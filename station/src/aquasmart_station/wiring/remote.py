@@ -23,6 +23,7 @@ from ..services.exchange import Exchange
 from ..services.local_changes import LOCAL_CHANGE, LocalChangeEffect
 from ..services.operations import OperationsLane
 from ..services.probation import Probation
+from ..services.resending import RESEND_EVENT, ResendEffect
 from ..services.rotating import KEY_CONFIRM, KeyRotation
 
 
@@ -66,6 +67,7 @@ def remote(
     lane: Exchange,
     cautious: Exchange,
     lanes_heard_s: Callable[[], float],
+    note_resent: Callable[[str, int, int], None],
     apply: Callable[[InForce], None],
 ) -> Remote:
     """`lane`: with the settings in force; `cautious`: with the former ones while new ones are on trial."""
@@ -86,7 +88,7 @@ def remote(
         exchange=lane,
         clock=clock,
         draw=random.random,
-        effects={LOCAL_CHANGE: LocalChangeEffect(), KEY_CONFIRM: rotation},
+        effects={LOCAL_CHANGE: LocalChangeEffect(), KEY_CONFIRM: rotation, RESEND_EVENT: ResendEffect(note_resent)},
         announced=announced,
         recheck_s=config.sync.recheck_s,
     )

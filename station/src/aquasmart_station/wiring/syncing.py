@@ -102,6 +102,9 @@ def _sync(config: Config, outbox: Outbox, ops: OpsFile, clock: SystemClock, watc
         for each in couriers if force.trial else [*couriers, cautious]:
             each.renew(*times)
 
+    def note_resent(stream_id: str, seq: int, now_ms: int) -> None:
+        telemetry.note_resent(stream_id, seq, now_ms)
+
     cautious = courier()
     lanes = remote(
         config,
@@ -111,6 +114,7 @@ def _sync(config: Config, outbox: Outbox, ops: OpsFile, clock: SystemClock, watc
         lane=exchange("operation"),
         cautious=Exchange(cautious, keys, clock, cloud_clock, lane="operation", heard=verified),
         lanes_heard_s=lambda: lanes_heard_s,
+        note_resent=note_resent,
         apply=apply,
     )
     telemetry = TelemetryLane(
