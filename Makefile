@@ -71,7 +71,7 @@ package-check: $(VENV)/dev.stamp ## Install each package alone and import all of
 format: $(VENV)/dev.stamp ## Format the code
 	@$(BIN)/ruff check --fix-only -q . ; $(BIN)/ruff format -q .
 
-bench: $(VENV)/dev.stamp ## Figures beside the naive scheme (ONLY=log|sync|ingest|queries|operations), build/bench.json
+bench: $(VENV)/dev.stamp ## Figures beside the naive scheme (ONLY=log|sync|operations|ingest|queries), build/bench.json
 	@mkdir -p build && $(BIN)/python -m tests.bench $(if $(ONLY),--only $(ONLY))
 
 mutation: $(VENV)/dev.stamp ## Mutation testing of both cores: a reported figure, build/mutation.json

@@ -48,6 +48,10 @@ def _can_mount() -> bool:
     return found.returncode == 0 and Path(found.stdout.strip()).exists()
 
 
+def _ends_well(*command: str) -> bool:
+    return shutil.which(command[0]) is not None and subprocess.run(command, capture_output=True).returncode == 0
+
+
 def _can_have_networks() -> bool:
     """Whether a network of our own can be made: root, `ip`, and a kernel that lets us."""
     if os.geteuid() != 0 or not _programs("ip")():
@@ -75,6 +79,13 @@ CAPABILITIES: dict[str, Capability] = {
         lambda: any(shutil.which("nginx", path=path) for path in (None, "/usr/sbin")),
         "nginx: apt-get install nginx",
     ),
+    "mount-namespace": Capability(
+        lambda: (
+            os.geteuid() == 0 and subprocess.run(["unshare", "--mount", "true"], capture_output=True).returncode == 0
+        ),
+        "root and mount namespaces: run as root; apt-get install mount",
+    ),
+    "promtool": Capability(_programs("promtool"), "Prometheus' checker of metrics: apt-get install prometheus"),
     "netns": Capability(_can_have_networks, "root and network namespaces: run as root; apt-get install iproute2"),
     "strace": Capability(_programs("strace"), "strace: apt-get install strace"),
 }

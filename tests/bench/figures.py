@@ -53,18 +53,20 @@ class Sizes:
     naive_events: int
     backlog_rows: int
     naive_backlog_rows: int
+    naive_slow_rows: int
+    """Of the naive scheme, where each request takes half a second and more."""
     ingest_rows: dict[int, int]
     """Rows per batch → rows in all."""
     naive_ingest_rows: int
     stations: int
-    operations: int
-    operations_singly: int
-    operations_burst: int
     minutes: int
     queries: int
     recoveries: int
     drains: int
     settle_s: float
+    online_s: float
+    operations: int
+    operation_samples: int
 
 
 FULL = Sizes(
@@ -73,17 +75,18 @@ FULL = Sizes(
     naive_events=3_000,
     backlog_rows=100_000,
     naive_backlog_rows=20_000,
+    naive_slow_rows=1_000,
     ingest_rows={50: 400_000, 500: 3_000_000, 2_000: 6_000_000},
     naive_ingest_rows=200_000,
     stations=500,
-    operations=300,
-    operations_singly=40,
-    operations_burst=2_000,
     minutes=180,
     queries=60,
     recoveries=3,
     drains=3,
     settle_s=8.0,
+    online_s=45.0,
+    operations=1_000,
+    operation_samples=30,
 )
 TINY = Sizes(
     commits=30,
@@ -91,17 +94,18 @@ TINY = Sizes(
     naive_events=30,
     backlog_rows=300,
     naive_backlog_rows=150,
+    naive_slow_rows=100,
     ingest_rows={50: 400},
     naive_ingest_rows=400,
     stations=3,
-    operations=5,
-    operations_singly=2,
-    operations_burst=20,
     minutes=5,
     queries=3,
     recoveries=1,
     drains=1,
     settle_s=1.0,
+    online_s=5.0,
+    operations=20,
+    operation_samples=3,
 )
 
 

@@ -90,10 +90,10 @@ def _drain(sizes: Sizes) -> Iterator[Figure]:
         for _ in range(sizes.drains):
             fill_log(log, sizes.backlog_rows)
             place.start("sync")
-            await_("the backlog is drained", lambda: _acknowledged(log) == sizes.backlog_rows, every_s=0.1)
+            await_("the backlog is drained", lambda: acknowledged(log) == sizes.backlog_rows, every_s=0.1)
             peak_mb = max(peak_mb, resident_mb(place.pid("sync"), peak=True))
             place.stop("sync")
-            rates.append(sizes.backlog_rows / _drained_in_s(log))
+            rates.append(sizes.backlog_rows / drained_in_s(log))
         events = place.totals()["stations"][0]["events"]
         if events != sizes.drains * sizes.backlog_rows:
             raise AssertionError(f"the cloud has {events} events of {sizes.drains * sizes.backlog_rows}")
@@ -112,7 +112,7 @@ def _drain(sizes: Sizes) -> Iterator[Figure]:
     )
 
 
-def _drained_in_s(log: Path) -> float:
+def drained_in_s(log: Path) -> float:
     with contextlib.closing(sqlite3.connect(log)) as connection:
         began_ms = connection.execute("SELECT at_ms FROM fence").fetchone()[0]
         ended_ms = connection.execute("SELECT max(acked_at_ms) FROM delivery").fetchone()[0]
@@ -123,7 +123,7 @@ def _rows(log: Path) -> int:
     return _number(log, "SELECT coalesce(max(position), 0) FROM event")
 
 
-def _acknowledged(log: Path) -> int:
+def acknowledged(log: Path) -> int:
     return _number(log, "SELECT coalesce(sum(acked_seq), 0) FROM delivery")
 
 

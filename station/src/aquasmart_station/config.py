@@ -36,6 +36,9 @@ class CloudConfig:
     tls_1_2: bool
     connect_timeout_s: float
     read_timeout_s: float
+    client_certificate_file: Path | None = None
+    client_key_file: Path | None = None
+    """None: the key stands in the certificate's file."""
 
     def __repr__(self) -> str:
         return f"CloudConfig(url={self.url!r}, key_id={self.key_id!r}, key=…)"
@@ -80,6 +83,9 @@ class SyncConfig:
     linger_s: float
     heartbeat_s: float
     batch_rows_max: int
+    bytes_per_hour: int | None
+    """None: the link is not metered."""
+    burst_bytes: int
     recheck_s: float
     """How often a hold is tried again."""
     trial_s: float
@@ -236,21 +242,42 @@ def _cloud(table: _Table, folder: Path) -> CloudConfig:
     if url and not re.fullmatch(r"https?://[^\s/?#@]+", url):
         table.fault("url", f"{url!r} must be http:// or https:// with a host and perhaps a port, nothing more")
     key_file = table.text("key_file")
-    ca_file = table.raw("ca_file")
-    if ca_file is not None and not (isinstance(ca_file, str) and (folder / ca_file).is_file()):
-        table.fault("ca_file", f"{ca_file!r} is not a file")
-        ca_file = None
+    certificate = _file(table, "client_certificate_file", folder)
+    own_key = _file(table, "client_key_file", folder)
+    if own_key is not None and certificate is None:
+        table.fault("client_key_file", "is of no use without client_certificate_file")
+    _private(table, "client_key_file" if own_key else "client_certificate_file", own_key or certificate)
     config = CloudConfig(
         url=url,
         key_id=table.text("key_id", KEY_ID),
         key=_key(table, folder / key_file) if key_file else b"",
-        ca_file=folder / ca_file if ca_file else None,
+        ca_file=_file(table, "ca_file", folder),
         tls_1_2=table.yes_no("tls_1_2") or False,
         connect_timeout_s=table.number("connect_timeout_s", 5.0, 0.1, 120),
         read_timeout_s=table.number("read_timeout_s", 30.0, 0.1, 600),
+        client_certificate_file=certificate,
+        client_key_file=own_key,
     )
     table.done()
     return config
+
+
+def _file(table: _Table, key: str, folder: Path) -> Path | None:
+    """A file that must be there, where one is named at all."""
+    name = table.raw(key)
+    if name is None:
+        return None
+    if not (isinstance(name, str) and (folder / name).is_file()):
+        table.fault(key, f"{name!r} is not a file")
+        return None
+    return folder / name
+
+
+def _private(table: _Table, key: str, path: Path | None) -> None:
+    """A fault where others than the owner can read what holds a key."""
+    mode = 0 if path is None else stat.S_IMODE(path.stat().st_mode)
+    if mode & 0o077:
+        table.fault(key, f"{path} holds a key and can be read by others (mode {mode:o}): chmod 600 it")
 
 
 def _key(table: _Table, path: Path) -> bytes:
@@ -316,10 +343,13 @@ def _detect(table: _Table) -> DetectConfig:
 
 
 def _sync(table: _Table) -> SyncConfig:
+    bytes_per_hour = table.whole("bytes_per_hour", 0, 10_000, 1 << 40) or None
     config = SyncConfig(
         linger_s=table.number("linger_s", 2.0, 0, 3_600),
         heartbeat_s=table.number("heartbeat_s", 60, 1, 86_400),
         batch_rows_max=table.whole("batch_rows_max", 2_000, 1, 10_000),
+        bytes_per_hour=bytes_per_hour,
+        burst_bytes=table.whole("burst_bytes", bytes_per_hour or 0, 1_000, 1 << 40),
         trial_s=table.number("trial_s", 600, 1, 86_400),
         recheck_s=table.number("recheck_s", 900, 1, 3_600),
     )

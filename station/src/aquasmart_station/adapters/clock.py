@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
+import importlib
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from ..core.clock_floor import EARLIEST_PLAUSIBLE_MS
 
@@ -53,5 +55,16 @@ def hardware_id() -> str:
         except OSError:
             continue
         if serial:
-            return hashlib.sha256(b"aquasmart-hardware:" + serial).hexdigest()[:32]
+            return str(_sha256()(b"aquasmart-hardware:" + serial).hexdigest())[:32]
     return "0" * 32
+
+
+def _sha256() -> Callable[[bytes], Any]:
+    """Python's own SHA-256, as its `random` module takes it: `hashlib` would load OpenSSL for this one call, 3.6 MB."""
+    for name in ("_sha2", "_sha256", "hashlib"):
+        try:
+            made: Callable[[bytes], Any] = importlib.import_module(name).sha256
+        except ImportError:
+            continue
+        return made
+    raise ImportError("no SHA-256 in this Python")

@@ -5,14 +5,17 @@ Only shapes live here: no behaviour, no defaults.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Protocol
 
 from .diagnosis import BoardFigures
 from .link import Links
 from .model import Draft, Reading, Resume, Row, Scale
-from .outcome import Answer, NoAnswer
 from .showing import MeterState, ServiceState
+
+if TYPE_CHECKING:
+    # Sync's half: a reader that named these shapes only would carry what it takes to read answers.
+    from .outcome import Answer, NoAnswer
 
 
 class Clock(Protocol):
@@ -139,3 +142,9 @@ class LiveDisplay(Protocol):
     """Where a service shows what it does; False where that could not be written."""
 
     def show(self, table: str, state: ServiceState, meters: list[MeterState] | None = None) -> bool: ...
+
+
+class Chronicle(Protocol):
+    """Where changes are told, for people who look later. Never waits, never raises."""
+
+    def say(self, priority: int, message: str, fields: Mapping[str, object]) -> None: ...

@@ -14,6 +14,7 @@ from ..core.conversation import CloudClock, Identity, SignedRequest, answered_at
 from ..core.keyring import KeyRing
 from ..core.outcome import Answer, Hold, KeyRefused, LaneName, NoAnswer, Outcome, Skewed, Unverified, outcome_of
 from ..core.ports import Clock, Courier, InFlight
+from ..core.tracing import traceparent
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,8 @@ class Exchange:
         self._sent: _Sent | None = None
         self.requests = 0
         """How many have been sent, repetitions included."""
+        self.answered = False
+        """Whether the latest outcome came of a whole answer, whoever gave it."""
 
     @property
     def under_way(self) -> bool:
@@ -109,6 +112,7 @@ class Exchange:
         self._courier.abandon()
 
     def _judge(self, sent: _Sent, answer: Answer | NoAnswer) -> Outcome:
+        self.answered = isinstance(answer, Answer)
         signed = is_signed(sent.identity, sent.request, answer)
         if signed and isinstance(answer, Answer):
             at_ms = answered_at_ms(answer)
@@ -149,7 +153,7 @@ class Exchange:
         )
         self.requests += 1
         # So that the cloud's log has our trace id also for a body that it could not read, or that there is none of.
-        headers = request.headers | {"traceparent": f"00-{asked.trace_id}-{asked.trace_id[:16]}-01"}
+        headers = {**request.headers, "traceparent": traceparent(asked.trace_id, request.signature)}
         if asked.method == "GET":
             return request, self._courier.get(asked.target, headers)
         return request, self._courier.post(asked.target, headers, request.body)

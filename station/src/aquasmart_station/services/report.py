@@ -128,10 +128,17 @@ def _service(path: Path, table: str, mono_ms: int) -> dict[str, Any]:
     if said is None:
         return {"state": "not-running", "text": "has not run since the machine started"}
     age_ms = mono_ms - said.beat_mono_ms
-    state = said.state
-    if state != "stopped" and (age_ms > STALE_MS or age_ms < 0 or not _runs(said.pid)):
-        state = "not-running"
-    return {"state": state, "text": said.text, "beat_age_ms": max(0, age_ms), **said.figures}
+    return {"state": running_state(said), "text": said.text, "beat_age_ms": max(0, age_ms), **said.figures}
+
+
+def running_state(said: ServiceState | None) -> str:
+    """What a service last said it is in, unless it has not shown itself for a while or its process has gone."""
+    if said is None:
+        return "not-running"
+    age_ms = time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000 - said.beat_mono_ms
+    if said.state != "stopped" and (age_ms > STALE_MS or age_ms < 0 or not _runs(said.pid)):
+        return "not-running"
+    return said.state
 
 
 def _runs(pid: int) -> bool:

@@ -8,12 +8,13 @@ telemetry's step, for a quarter of a second at most.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from ..adapters.log_outbox import Outbox
 from ..core.errors import Fenced, LogDamaged, LogError
 from ..core.link import Links, came_up
 from ..core.ports import Clock, LinkWatch, LiveDisplay, SideLane, Watchdog
+from ..core.power import slowness
 from .sync_display import Figures, SyncDisplay
 from .telemetry import TelemetryLane
 
@@ -41,11 +42,14 @@ class Sync:
         watchdog: Watchdog,
         links: LinkWatch,
         reader_gave_up: Callable[[], bool] = lambda: False,
+        conditions: Callable[[], Iterable[str]] = tuple,
+        link: Callable[[], Mapping[str, object]] = dict,
     ) -> None:
         self._outbox, self._telemetry, self._lanes, self._figures = outbox, telemetry, lanes, figures
         self._pause_s = max(0.01, min(LOOK_EVERY_S, linger_s or LOOK_EVERY_S))
+        self._conditions = conditions
         self._clock, self._watchdog = clock, watchdog
-        self._display = SyncDisplay(live, watchdog, clock)
+        self._display = SyncDisplay(live, watchdog, clock, link)
         self._link_watch = links
         self._links: Links | None = None
         self._looked_s = 0.0
@@ -91,6 +95,7 @@ class Sync:
         if self._mono_s() - self._asked_reader_s < ASK_READER_EVERY_S:
             return
         self._asked_reader_s = self._mono_s()
+        self._telemetry.take_time(slowness(self._conditions()))
         if self._reader_gave_up():
             raise LogDamaged("the reader found the log damaged", hint="Stop the services and run `aquasmart check`.")
 

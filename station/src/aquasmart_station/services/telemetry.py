@@ -13,6 +13,7 @@ from typing import Any
 
 from ..adapters.log_lanes import Lane
 from ..adapters.log_outbox import Outbox
+from ..core.backoff import CAP_S, Backoff
 from ..core.batching import BatchSize
 from ..core.bisecting import Verdict
 from ..core.outcome import (
@@ -32,11 +33,13 @@ from ..core.outcome import (
 )
 from ..core.pacing import Pace, recheck_in_s
 from ..core.ports import Clock
+from ..core.showing import ago
+from ..core.token_bucket import TokenBucket
 from .delivery import Acknowledged, read_acknowledgement, settle_rewind
 from .exchange import Asked, Exchange
 from .packing import Packed, Packer
 from .suspects import Suspects
-from .sync_display import Figures
+from .sync_display import Figures, ages_s
 
 INGEST = "/v1/ingest"
 
@@ -68,9 +71,11 @@ class TelemetryLane:
         draw: Callable[[], float],
         announced: Callable[[Mapping[str, Any]], None] = lambda _: None,
         hurry: Callable[[], bool] = lambda: False,
+        allowance: TokenBucket | None = None,
     ) -> None:
         self._outbox, self._exchange, self._settings, self._clock = outbox, exchange, settings, clock
         self._figures, self._draw, self._announced, self._hurry = figures, draw, announced, hurry
+        self._allowance, self._slowness = allowance or TokenBucket(), 1
         self._packer = Packer(outbox, BatchSize(settings.batch_rows_max))
         self._suspects = Suspects(outbox)
         self.pace = Pace(recheck_s=settings.recheck_s)
@@ -89,6 +94,11 @@ class TelemetryLane:
     def next_due_s(self) -> float:
         """Not before this is anything sent; monotonic seconds."""
         return max(self.pace.not_before_s, self._suspects.next_s if self._figures.state == "hold" else 0.0)
+
+    def take_time(self, slowness: int) -> None:
+        """Linger so many times as long, and back off to so many times the cap; 1: as usual."""
+        self._slowness, self.pace.backoff = slowness, Backoff(cap_s=CAP_S * slowness)
+        self._figures.saving_power = slowness > 1
 
     def look(self) -> None:
         """Take note of what the reader has committed, where it has. Raises LogError."""
@@ -110,6 +120,8 @@ class TelemetryLane:
         sent, outcome = self._sent, self._exchange.outcome(wait_s)
         if outcome is not None:
             self._sent = None
+            took_s = self._mono_s() - sent.mono_s
+            self._figures.tally.settled(outcome, took_s, answered=self._exchange.answered)
             self._act(sent, outcome)
         return True
 
@@ -162,7 +174,7 @@ class TelemetryLane:
     def _begin(self) -> bool:
         """Start the next batch if one is due."""
         now_s = self._mono_s()
-        if now_s < self.pace.not_before_s:
+        if now_s < self.pace.not_before_s or not self._allowed(now_s):
             return False
         blocked = self._suspects.blocked(now_s)
         if not self._worth_sending(now_s, self._outbox.pending_beside(blocked)):
@@ -170,17 +182,24 @@ class TelemetryLane:
         packed = self._packer.next(blocked, self._suspects.portions)
         if packed is None:
             return False
-        self._figures.requests += 1
-        self._figures.bytes_sent += len(packed.body)
+        self._figures.sent(packed.trace_id, len(packed.body))
         self._exchange.ask(Asked(INGEST, packed.body, packed.trace_id, packed.encoding))
         self._sent = _Sent(packed, now_s)
         return True
+
+    def _allowed(self, now_s: float) -> bool:
+        """Whether a metered link has anything left; shown where it has not and something waits."""
+        wait_s = self._allowance.wait_s(now_s)
+        if wait_s > 0 and self._outbox.pending and self._figures.state in {"starting", "online"}:
+            text = f"the link's allowance (sync.bytes_per_hour) is used up; more in {ago(wait_s)}"
+            self._figures.say("online", text, self._now_ms())
+        return wait_s <= 0
 
     def _worth_sending(self, now_s: float, pending: int) -> bool:
         """A backlog goes out without pause, to its last row; what trickles in waits for company first: no event has a
         request of its own. What the cloud has makes room on the station: a reader short of space asks not to linger.
         """
-        waited = self._fresh_since_s is None or now_s - self._fresh_since_s >= self._settings.linger_s
+        waited = self._fresh_since_s is None or now_s - self._fresh_since_s >= self._settings.linger_s * self._slowness
         self._flushing = self._flushing or waited or pending >= self._packer.size.rows or self._hurry()
         return self._flushing and pending > 0
 
@@ -251,6 +270,7 @@ class TelemetryLane:
             row, before = packed.replaced, packed.batch.counts_before
             self._outbox.bury(acknowledged.mark, row, before, against, now_ms)
         self._figures.delivered(acknowledged.rows, self._outbox.pending, now_ms, acknowledged.difference)
+        self._figures.tally.delivered(ages_s(packed.batch.rows, now_ms))
 
     def _rewind(self, lane: Lane, rewind: Rewind) -> None:
         settle_rewind(self._outbox, lane, rewind, self._now_ms())
@@ -278,7 +298,8 @@ class TelemetryLane:
         elif not (retry.broke_off and size.broke_off(rows)):
             self._packer.keep(packed)
         wait_s = self.pace.failed(self._mono_s(), self._draw(), after_s=retry.after_s, verified=retry.verified)
-        self._figures.failed("offline", retry.reason, self._now_ms(), wait_s)
+        told = retry.after_s is not None
+        self._figures.failed("offline", retry.reason, self._now_ms(), wait_s, told=told)
 
     def _hold(self, outcome: Hold | KeyRefused | Conflict) -> None:
         code, detail = ("config-conflict", "") if isinstance(outcome, Conflict) else (outcome.code, outcome.detail)

@@ -8,6 +8,7 @@ from uuid import uuid4
 from .. import __version__
 from ..adapters.board_sensors import BoardSensors, find_vcgencmd
 from ..adapters.clock import SystemClock, boot_id, hardware_id
+from ..adapters.journal import Journal
 from ..adapters.live import LiveBoard
 from ..adapters.log_keeper import LogKeeper
 from ..adapters.log_writer import LogWriter
@@ -29,6 +30,7 @@ from ..services.diagnosing import Diagnoser
 from ..services.housekeeping import Housekeeping
 from ..services.polling import MeterPoller, Shelf
 from ..services.reader import Reader
+from ..services.telling import TellingDisplay
 from ..services.timekeeping import Timekeeper
 from .running import Stopper, held, make_folders, shared
 
@@ -98,7 +100,7 @@ def _reader(config: Config, watchdog: Watchdog) -> Reader:
     log = LogWriter(config.log_path)
     return Reader(
         log=log,
-        live=LiveBoard(config.live_path),
+        live=TellingDisplay(LiveBoard(config.live_path), Journal("aquasmart-reader"), "reader"),
         watchdog=watchdog,
         clock=clock,
         board=here,

@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from ..adapters.clock import SystemClock
-from ..adapters.http import HttpCourier, HttpSettings
+from ..adapters.http import HttpCourier
 from ..adapters.key_files import keys_folder
 from ..adapters.log_file import lock
 from ..adapters.log_outbox import Outbox
@@ -20,6 +20,7 @@ from ..services.last_word import LastWord
 from ..services.reset import FactoryReset
 from .checking import meterless_stream
 from .keys import keyring_of
+from .reaching import http_settings
 from .running import make_folders
 
 
@@ -29,8 +30,7 @@ def factory_reset(config: Config) -> Iterator[FactoryReset]:
     make_folders(config)
     clock, cloud = SystemClock(), config.cloud
     identity = keyring_of(config).current
-    settings = HttpSettings(cloud.url, cloud.connect_timeout_s, cloud.read_timeout_s, cloud.ca_file, cloud.tls_1_2)
-    last_word = LastWord(Outbox(config.log_path), HttpCourier(settings), identity, clock)
+    last_word = LastWord(Outbox(config.log_path), HttpCourier(http_settings(cloud)), identity, clock)
     with ExitStack() as stack:
         for name in ("reader.lock", "sync.lock", "log.lock"):
             try:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from .. import __version__
 from ..adapters.clock import SystemClock
 from ..adapters.config_rows import InForce
-from ..adapters.http import HttpCourier, HttpSettings
+from ..adapters.http import HttpCourier, LinkUse
+from ..adapters.journal import Journal
 from ..adapters.link import LinkGauge
-from ..adapters.live import LiveBoard, asked_to_hurry, read_meters, read_service
+from ..adapters.live import LiveBoard, asked_to_hurry, board_conditions, read_meters, read_service
 from ..adapters.log_file import has_schema
 from ..adapters.log_outbox import Outbox
 from ..adapters.ops import OpsFile
@@ -25,12 +27,15 @@ from ..core.outcome import LaneName
 from ..core.pacing import fleet_of
 from ..core.ports import Watchdog
 from ..core.showing import LOG_DAMAGED
+from ..core.token_bucket import OVERHEAD_BYTES, TokenBucket
 from ..services.exchange import Exchange
 from ..services.heartbeat import HeartbeatLane
 from ..services.sync import Sync, take_over
 from ..services.sync_display import Figures
 from ..services.telemetry import SyncSettings, TelemetryLane
+from ..services.telling import TellingDisplay
 from .keys import keyring_of
+from .reaching import http_settings
 from .remote import open_ops, remote
 from .running import Stopper, held, make_folders, shared
 
@@ -57,6 +62,8 @@ def run_sync(config: Config) -> None:
 def _sync(config: Config, outbox: Outbox, ops: OpsFile, clock: SystemClock, watchdog: Watchdog) -> Sync:
     """The lanes and the loop over them. Each lane has a courier, and so a connection, of its own."""
     cloud, figures, cloud_clock = config.cloud, Figures(), CloudClock()
+    http, use = http_settings(cloud), LinkUse()
+    allowance = TokenBucket(config.sync.bytes_per_hour, config.sync.burst_bytes)
     keys = keyring_of(config)
     couriers: list[RenewableCourier] = []
     lanes_heard_s = 0.0
@@ -74,17 +81,21 @@ def _sync(config: Config, outbox: Outbox, ops: OpsFile, clock: SystemClock, watc
         figures.fleet = fleet_of(data, figures.fleet)
         lanes.announced(data)
 
-    def courier() -> RenewableCourier:
+    def spent(size: int) -> None:
+        # Every lane spends of the one allowance; only telemetry waits for it.
+        allowance.spend(size + OVERHEAD_BYTES, clock.mono_ns() / 1e9)
+
+    def courier(name: str) -> RenewableCourier:
         return RenewableCourier(
             lambda connect_s, read_s: HttpCourier(
-                HttpSettings(cloud.url, connect_s, read_s, cloud.ca_file, cloud.tls_1_2)
+                replace(http, connect_timeout_s=connect_s, read_timeout_s=read_s), lane=name, use=use, spent=spent
             ),
             cloud.connect_timeout_s,
             cloud.read_timeout_s,
         )
 
-    def exchange(lane: LaneName = "telemetry") -> Exchange:
-        couriers.append(courier())
+    def exchange(name: str, lane: LaneName = "telemetry") -> Exchange:
+        couriers.append(courier(name))
         return Exchange(couriers[-1], keys, clock, cloud_clock, lane=lane, heard=heard)
 
     def apply(force: InForce) -> None:
@@ -105,13 +116,13 @@ def _sync(config: Config, outbox: Outbox, ops: OpsFile, clock: SystemClock, watc
     def note_resent(stream_id: str, seq: int, now_ms: int) -> None:
         telemetry.note_resent(stream_id, seq, now_ms)
 
-    cautious = courier()
+    cautious = courier("settings")
     lanes = remote(
         config,
         ops,
         clock,
         keys,
-        lane=exchange("operation"),
+        lane=exchange("operations", "operation"),
         cautious=Exchange(cautious, keys, clock, cloud_clock, lane="operation", heard=verified),
         lanes_heard_s=lambda: lanes_heard_s,
         note_resent=note_resent,
@@ -119,16 +130,17 @@ def _sync(config: Config, outbox: Outbox, ops: OpsFile, clock: SystemClock, watc
     )
     telemetry = TelemetryLane(
         outbox=outbox,
-        exchange=exchange(),
+        exchange=exchange("telemetry"),
         settings=SyncSettings(config.sync.linger_s, config.sync.batch_rows_max, config.sync.recheck_s),
         clock=clock,
         figures=figures,
         draw=random.random,
         announced=announced,
         hurry=lambda: asked_to_hurry(config.live_path),
+        allowance=allowance,
     )
     heartbeat = HeartbeatLane(
-        exchange=exchange(),
+        exchange=exchange("heartbeat"),
         figures=figures,
         clock=clock,
         software=__version__,
@@ -149,10 +161,12 @@ def _sync(config: Config, outbox: Outbox, ops: OpsFile, clock: SystemClock, watc
         figures=figures,
         linger_s=config.sync.linger_s,
         clock=clock,
-        live=LiveBoard(config.live_path),
+        live=TellingDisplay(LiveBoard(config.live_path), Journal("aquasmart-sync"), "sync"),
         watchdog=watchdog,
         links=LinkGauge(),
         reader_gave_up=lambda: _gave_up(config.live_path),
+        conditions=lambda: board_conditions(config.live_path),
+        link=use.document,
     )
     return sync
 
