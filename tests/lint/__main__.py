@@ -39,6 +39,8 @@ def main() -> int:
     found = list(findings(ROOT))
     for finding in found:
         print(finding)
+    for row in [] if found else matrix.waiting(ROOT):
+        print(f"tests/matrix.toml: {row}")
     if found:
         print(f"tests/lint: {len(found)} finding{'s' if len(found) != 1 else ''}")
     return 1 if found else 0

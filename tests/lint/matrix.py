@@ -44,7 +44,8 @@ def priority(row: str) -> str:
 def mapped(root: Path) -> Iterator[Finding]:
     """Everything that is wrong with the matrix of the tree at `root`."""
     try:
-        document = tomllib.loads((root / FILE).read_text())
+        text = (root / FILE).read_text()
+        document = tomllib.loads(text)
     except FileNotFoundError:
         yield Finding(FILE, 1, RULE, "is missing")
         return
@@ -53,9 +54,17 @@ def mapped(root: Path) -> Iterator[Finding]:
         return
     for row in sorted(ROWS - document.keys(), key=_in_order):
         yield Finding(FILE, 1, RULE, f"{row} ({priority(row)}) is not mapped")
+    lines = text.splitlines()
     for row, entry in document.items():
+        line = lines.index(f"[{row}]") + 1 if f"[{row}]" in lines else 1
         for message in _faults(row, entry, root):
-            yield Finding(FILE, 1, RULE, f"{row}: {message}")
+            yield Finding(FILE, line, RULE, f"{row}: {message}")
+
+
+def waiting(root: Path) -> list[str]:
+    """The rows that wait, and what for: said aloud at every run, so that none is forgotten."""
+    document = tomllib.loads((root / FILE).read_text())
+    return [f"{row} waits: {entry['later']}" for row, entry in document.items() if "later" in entry]
 
 
 def _faults(row: str, entry: Any, root: Path) -> Iterator[str]:

@@ -66,7 +66,7 @@ class Run:
             f"- seed {self.seed}: {len(good)} of {self.wanted} sequences ended with meter = log = cloud\n"
             f"- {sum(fired.values()):,} faults, {min(_counts(good))} to {max(_counts(good))} a sequence\n"
             f"- {_sum(good, 'events'):,} events in {_sum(good, 'streams'):,} streams,"
-            f" {_sum(good, 'volume_ul') / 1e6:,.1f} litres\n"
+            f" {_sum(good, 'volume_ul') / 1e6:,.1f} litres; {_sum(good, 'operations'):,} operations, each done once\n"
             f"- {self.seconds:,.0f} s in all; a sequence took {seconds[len(seconds) // 2]:.1f} s (median),"
             f" {seconds[-1]:.1f} s (longest)"
         )

@@ -13,6 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from aquasmart_station.adapters.live import read_service
+from aquasmart_station.adapters.operation_rows import enqueue
+from aquasmart_station.adapters.ops import OpsFile
 from demo import faults
 from demo.faults import Exchange, Fault
 from demo.specs import MeterSpec
@@ -55,10 +57,14 @@ class Rig:
         self._base: Base | None = None
         self._armed: list[Fault] = []
         self.station.relay.policy = self._policy
+        self._ops = OpsFile(root / "station" / "ops.db")
+        self.forgotten: set[str] = set()
+        """Keys of operations that were done before a copy from earlier took the cloud's place: it may lack them."""
         self.station.take_baseline()
         self.station.start("sync")
 
     def close(self) -> None:
+        self._ops.close()
         self.station.close()
 
     def _policy(self, exchange: Exchange) -> Fault | None:
@@ -178,6 +184,27 @@ class Rig:
         eventually(lambda: self.station.counted().counts < MODULUS // 2, "the register past its end", every_s=0.01)
         self.station.with_flow("steady", TRICKLE_L_MIN)
 
+    def queue_operation(self) -> None:
+        """Something else that the cloud must hear, exactly once, as the command queues it."""
+        now_ms = time.time_ns() // 1_000_000
+        with self._ops.writing() as connection:
+            visit = {"technician": "Ada", "note": "in a storm", "visited_at_ms": now_ms}
+            enqueue(connection, "service_visit", visit, now_ms)
+
+    def operations(self, *states: str) -> set[str]:
+        """Keys of the station's operations, of all or of some states."""
+        with self._ops.reading() as connection:
+            found = connection.execute("SELECT idempotency_key, state FROM operation").fetchall()
+        return {key for key, state in found if not states or state in states}
+
+    def _assert_operations(self) -> None:
+        eventually(lambda: self.operations() == self.operations("done"), "every operation done", every_s=0.02)
+        station = (self.station.station_id,)
+        found = self.station.books.query("SELECT idempotency_key, state FROM operation WHERE station_id = ?", station)
+        heard = {key for key, state in found if state == "done"}
+        assert heard <= self.operations()
+        assert heard >= self.operations() - self.forgotten
+
     def settle(self) -> None:
         """Everything is well again; all of it arrives, and meter = log = cloud."""
         station = self.station
@@ -196,6 +223,7 @@ class Rig:
         eventually(lambda: station.log.pending() == 0, "everything in the log acknowledged", every_s=0.02)
         eventually(self._healed, "the cloud to have every row of the log", timeout_s=30, every_s=0.05)
         station.assert_balance()
+        self._assert_operations()
 
     def _logged(self) -> int:
         return max((row.counts for row in self.station.log.rows() if row.meter_id is not None), default=0)

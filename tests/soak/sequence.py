@@ -14,6 +14,9 @@ from .kinds import BESIDE_SYNC, STRIKES, take_copy
 from .plan import Card, Plan
 from .rig import Rig
 
+TALKATIVE = 0.2
+"""How often a fault is followed by an operation to tell the cloud."""
+
 
 @dataclass
 class Result:
@@ -25,6 +28,7 @@ class Result:
     events: int = 0
     volume_ul: int = 0
     streams: int = 0
+    operations: int = 0
     failure: str = ""
 
 
@@ -38,6 +42,7 @@ def run(plan: Plan, house: House, folder: Path, launcher: Launcher) -> Result:
         _faults(plan, rig, result)
         rig.settle()
         result.events, result.volume_ul = rig.station.log.events(), rig.station.volume_ul()
+        result.operations = len(rig.operations())
         result.streams = len(rig.station.log.last_seqs())
     except Exception as fault:
         told = rig.station.tails(25) if rig else ""
@@ -63,3 +68,5 @@ def _faults(plan: Plan, rig: Rig, result: Result) -> None:
         former = card.kind
         STRIKES[card.kind](rig)
         result.fired[card] += 1
+        if rig.dice.random() < TALKATIVE:
+            rig.queue_operation()

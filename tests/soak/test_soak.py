@@ -17,7 +17,15 @@ from tests.soak.report import LEAST_FAULTS, Run
 def result(index: int, seed: int = 5, *, failure: str = "") -> dict[str, object]:
     """As a worker tells of a sequence in which everything planned has struck."""
     fired = Counter((card.kind, card.state) for card in plan(seed, index).cards)
-    figures = {"index": index, "seconds": 2.0, "events": 10, "volume_ul": 20, "streams": 2, "failure": failure}
+    figures = {
+        "index": index,
+        "seconds": 2.0,
+        "events": 10,
+        "volume_ul": 20,
+        "streams": 2,
+        "operations": 3,
+        "failure": failure,
+    }
     return figures | {"fired": [[*cell, times] for cell, times in fired.items()]}
 
 

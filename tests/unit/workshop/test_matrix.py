@@ -71,6 +71,11 @@ def test_what_is_not_urgent_may_wait_with_a_reason(tree: Path, row: str) -> None
     assert said(tree, **{row: 'what = "it"\nlater = "when the intake is built"'}) == []
 
 
+def test_what_waits_is_said(tree: Path) -> None:
+    said(tree, F3='what = "it"\nlater = "when the intake is built"')
+    assert matrix.waiting(tree) == ["F3 waits: when the intake is built"]
+
+
 @pytest.mark.parametrize("node", ["tests/test_x.py::TestThat::test_in", "tests/bench/drain.py::drain"])
 def test_methods_and_benches_count(tree: Path, node: str) -> None:
     assert said(tree, E1=f'what = "it"\ntests = ["{node}"]') == []
