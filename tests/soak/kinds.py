@@ -135,7 +135,8 @@ def _restored(rig: Rig) -> None:
     for suffix in ("-wal", "-shm"):
         database.with_name(database.name + suffix).unlink(missing_ok=True)
     database.write_bytes(rig.copy.read_bytes())
-    rig.forgotten |= rig.operations("done")
+    # Also what is pending: the answer to it may be on its way to the station.
+    rig.forgotten |= rig.operations()
     # The copy may be from a time when the station was held, or was not: what the operator says stays as it is now.
     rig.readmit()
     if rig.state == "hold":

@@ -59,7 +59,7 @@ class Rig:
         self.station.relay.policy = self._policy
         self._ops = OpsFile(root / "station" / "ops.db")
         self.forgotten: set[str] = set()
-        """Keys of operations that were done before a copy from earlier took the cloud's place: it may lack them."""
+        """Keys of operations from before a copy took the cloud's place: it may lack them."""
         self.station.take_baseline()
         self.station.start("sync")
 
