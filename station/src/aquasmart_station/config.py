@@ -165,8 +165,8 @@ class _Table:
             return default
         if isinstance(value, bool) or not isinstance(value, int | Decimal) or not Decimal(value).is_finite():
             value = None
-        # As floats, both: 0.05 as it is written is a little less than the float of that name.
-        if value is None or not least <= float(value) <= most:
+        # By decimals: as a float 0.05 is above 0.05, and would refuse what its own message allows.
+        if value is None or not Decimal(str(least)) <= value <= Decimal(str(most)):
             self.fault(key, f"must be a number from {least:g} to {most:g}")
             return default
         return float(value)

@@ -78,12 +78,6 @@ def test_the_logs_bounds(folder: Path) -> None:
     assert (set_.budget_bytes, set_.retention_ms) == (67_108_864, 604_800_000)
 
 
-@pytest.mark.parametrize(("written", "interval_s"), [("0.05", 0.05), ("60", 60.0)])
-def test_a_bound_itself_is_allowed(folder: Path, written: str, interval_s: float) -> None:
-    config = load(folder, GOOD + f"[reader]\ncommit_interval_s = {written}\n")
-    assert config.reader.commit_interval_s == interval_s
-
-
 def test_every_fault_is_named_at_once(folder: Path) -> None:
     (folder / "station.key").chmod(0o644)
     found = faults(
