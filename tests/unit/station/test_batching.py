@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from aquasmart_station.core.batching import QUICK_S, BatchSize, too_long
+from aquasmart_station.core.batching import PATIENCE, QUICK_S, BatchSize, too_long
 
 
 def test_doubles_up_to_the_limit_while_answers_are_quick() -> None:
@@ -61,3 +61,22 @@ def test_a_body_may_be_a_megabyte_long_and_seven_unpacked() -> None:
     assert not too_long(7 << 20, 1 << 20)
     assert too_long(1, (1 << 20) + 1)
     assert too_long((7 << 20) + 1, 1)
+
+
+def test_after_a_413_a_larger_batch_is_not_tried_at_once() -> None:
+    size = BatchSize(rows=800)
+    size.too_much(800)
+    for _ in range(PATIENCE):
+        size.delivered(0.1, 400)
+        assert size.rows == 400
+    size.delivered(0.1, 400)
+    assert size.rows == 800
+
+
+def test_another_limit_holds_at_once() -> None:
+    size = BatchSize(rows=800)
+    size.limit(100)
+    assert size.rows == 100
+    for _ in range(5):
+        size.delivered(0.1, size.rows)
+    assert size.rows == 100

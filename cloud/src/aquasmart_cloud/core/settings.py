@@ -103,7 +103,7 @@ def change_faults(policy: Mapping[str, Any], path: Sequence[str], value: Any, fo
     if new is None:
         return [*faults, f"{name}: must be ul_num and den, whole numbers from 1 to {SCALE_LIMIT - 1}"]
     if limit is not None and old is not None and abs(new - old) * 1_000_000 > old * limit:
-        moved = round(abs(new - old) * 1_000_000 / old)
+        moved = abs(new - old) * 1_000_000 // old
         faults.append(f"{name}: moves the price by {moved} ppm; the policy allows {limit} ppm")
     return faults
 

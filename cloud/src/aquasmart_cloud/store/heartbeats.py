@@ -23,9 +23,9 @@ _KEEP = (
 )
 _SEEN = "UPDATE station SET last_seen_at = ? WHERE station_id = ?"
 _KEEP_LIST = (
-    "INSERT INTO retained (station_id, received_at, digest, document, behind) VALUES (?, ?, ?, ?, 1)"
+    "INSERT INTO retained (station_id, received_at, digest, document, behind) VALUES (?, ?, ?, ?, TRUE)"
     " ON CONFLICT (station_id) DO UPDATE SET received_at = excluded.received_at, digest = excluded.digest,"
-    " document = excluded.document, behind = 1"
+    " document = excluded.document, behind = TRUE"
 )
 _LIST = "SELECT digest, document, behind FROM retained WHERE station_id = ?"
 _BEHIND = "UPDATE retained SET behind = ? WHERE station_id = ?"
@@ -70,7 +70,7 @@ def keep(database: Database, station_id: str, beat: Heartbeat, received_at: int)
 
 def _lacking(connection: sqlite3.Connection, station_id: str, listed: list[tuple[str, int]]) -> list[dict[str, Any]]:
     """Streams whose end, by the station's list, is beyond our mark; what is unknown begins at seq 1."""
-    marks = {UUID(stream).hex: (seq, counts) for stream, seq, counts in connection.execute(_MARKS, (station_id,))}
+    marks = {UUID(str(stream)).hex: (seq, counts) for stream, seq, counts in connection.execute(_MARKS, (station_id,))}
     lacking = []
     for stream, through in listed:
         seq, counts = marks.get(stream.replace("-", ""), (0, 0))

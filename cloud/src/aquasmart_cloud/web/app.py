@@ -11,7 +11,7 @@ from aquasmart_cloud.core.model import MAX_BODY_BYTES
 from aquasmart_cloud.store.database import Database
 from aquasmart_cloud.store.stations import Stations
 
-from . import answers, auth, config_api, health, operations_api, pages, station_api
+from . import answers, auth, config_api, health, operations_api, pages, station_api, tracing
 from .services import EXTENSION, Cloud
 from .turnstile import FleetSize, Turnstile
 
@@ -27,6 +27,7 @@ def create_app(config: Config | None = None, clock_ms: Callable[[], int] = answe
     database = Database(chosen.database_url)
     stations = Stations(database, chosen.master_key)
     app.extensions[EXTENSION] = Cloud(chosen, database, stations, Turnstile(), FleetSize(stations), clock_ms)
+    tracing.install(app)
     answers.install(app)
     app.register_blueprint(health.blueprint)
     app.register_blueprint(station_api.blueprint)

@@ -17,7 +17,7 @@ _GATEWAY = 0x0002
 class LinkGauge:
     """Where to look; the folders are parameters for tests in namespaces of their own."""
 
-    def __init__(self, sys_net: Path = Path("/sys/class/net"), proc_net: Path = Path("/proc/net")) -> None:
+    def __init__(self, sys_net: Path = Path("/sys/class/net"), proc_net: Path = Path("/proc/self/net")) -> None:
         self._sys_net, self._proc_net = sys_net, proc_net
 
     def look(self) -> Links:

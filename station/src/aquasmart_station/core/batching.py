@@ -11,6 +11,8 @@ WIRE_LIMIT_BYTES = 1 << 20
 """No body is longer than this on the wire, however many rows that is."""
 PLAIN_LIMIT_BYTES = 7 << 20
 """Nor longer than this unpacked: the cloud refuses 8 MiB."""
+PATIENCE = 16
+"""So many full batches are delivered after a 413 before a larger one is tried."""
 BREAKS_TO_HALVE = 2
 """So many connections lost in a row while a batch was under way: once is the weather, then it is the size."""
 
@@ -22,6 +24,8 @@ class BatchSize:
     most: int = 2_000
     rows: int = SMALLEST_START
     _breaks: int = 0
+    _not_before: int = 0
+    """Full batches to be delivered before it grows again."""
 
     def limit(self, most: int) -> None:
         """Another `most`, from the next request on."""
@@ -31,10 +35,14 @@ class BatchSize:
         """Double after a full batch that was answered quickly."""
         self._breaks = 0
         if took_s <= QUICK_S and rows_sent >= self.rows:
-            self.rows = min(self.most, self.rows * 2)
+            if self._not_before == 0:
+                self.rows = min(self.most, self.rows * 2)
+            self._not_before = max(0, self._not_before - 1)
 
     def too_much(self, rows_sent: int) -> None:
-        """Halve what was sent: the cloud or something before it said 413."""
+        """Halve what was sent: the cloud or something before it said 413. It stays so for a while, lest every second
+        request should be one too large."""
+        self._not_before = PATIENCE
         self.rows = max(1, min(self.rows, rows_sent) // 2)
 
     def too_slow(self, rows_sent: int) -> None:

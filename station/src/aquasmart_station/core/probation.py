@@ -56,16 +56,15 @@ class Trial:
     """With the link up."""
     polls: Polls
     """Seen in that time."""
-    lanes_heard: bool
-    """Whether any request with the *new* settings was answered by the cloud."""
+    silent_ms: int
+    """For how much of that, up to now, no request with the *new* settings was answered by the cloud."""
 
 
 def verdict(before: Polls, trial: Trial, *, trial_ms: int = TRIAL_MS) -> str | None:
     """Why the configuration must go, in words; empty where it has passed; None while that is open."""
-    if not trial.lanes_heard and trial.judged_ms * 5 >= trial_ms:
-        return (
-            f"with the former settings the cloud is reached, with these it has not been for {trial.judged_ms // 1000} s"
-        )
+    if trial.silent_ms * 5 >= trial_ms:
+        silent_s = trial.silent_ms // 1000
+        return f"with the former settings the cloud is reached, with these it has not been for {silent_s} s"
     if _worse(before, trial.polls) and trial.judged_ms * 5 >= trial_ms:
         return f"{trial.polls.good} of {trial.polls.all} polls were answered, before that {before.good} of {before.all}"
     return "" if trial.judged_ms >= trial_ms else None

@@ -14,7 +14,7 @@ from ..core.conversation import CloudClock, Identity, SignedRequest, answered_at
 from ..core.keyring import KeyRing
 from ..core.outcome import Answer, Hold, KeyRefused, LaneName, NoAnswer, Outcome, Skewed, Unverified, outcome_of
 from ..core.ports import Clock, Courier, InFlight
-from ..core.tracing import traceparent
+from ..core.tracing import RequestSpan, span_id, traceparent
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +41,7 @@ class _Sent:
     key_refused: Hold | None = None
     """What a first key was told, signed, while the other has its try."""
     keys_tried: int = 1
+    began_ns: int = 0
 
 
 class Exchange:
@@ -55,10 +56,13 @@ class Exchange:
         *,
         lane: LaneName = "telemetry",
         heard: Callable[[int], None] = lambda _: None,
+        span: Callable[[RequestSpan], None] = lambda _: None,
     ) -> None:
-        """`heard` is told the cloud's time, in ms, of every verified answer, whatever it says."""
+        """`heard` is told the cloud's time, in ms, of every verified answer, whatever it says; `span` of each request
+        that has ended.
+        """
         self._courier, self._keys, self._clock, self._cloud_clock = courier, keys, clock, cloud_clock
-        self._lane, self._heard = lane, heard
+        self._lane, self._heard, self._span = lane, heard, span
         self._sent: _Sent | None = None
         self.requests = 0
         """How many have been sent, repetitions included."""
@@ -73,7 +77,7 @@ class Exchange:
         """Sign with the preferred key and send."""
         identity = self._keys.current
         request, answer = self._sign_and_post(identity, asked)
-        self._sent = _Sent(asked, identity, request, answer)
+        self._sent = _Sent(asked, identity, request, answer, began_ns=self._clock.wall_ns())
 
     def outcome(self, wait_s: float) -> Outcome | None:
         """What the answer comes to, None while there is none: the request is under way, or had to be repeated.
@@ -89,6 +93,7 @@ class Exchange:
             return None
         self._sent = None
         outcome = self._judge(sent, answer)
+        self._tell_span(sent, outcome)
         match outcome:
             case Skewed() if not sent.corrected:
                 self._cloud_clock.learn(outcome.server_time_ms, mono_ms=self._mono_ms())
@@ -126,6 +131,12 @@ class Exchange:
             lane=self._lane,
         )
 
+    def _tell_span(self, sent: _Sent, outcome: Outcome) -> None:
+        asked, ended_ns = sent.asked, self._clock.wall_ns()
+        own = span_id(sent.request.signature)
+        told = (asked.method, asked.target, sent.began_ns, ended_ns, self.answered, type(outcome).__name__)
+        self._span(RequestSpan(asked.trace_id, own, *told))
+
     def _try_other(self, sent: _Sent) -> bool:
         """The same request with the other key, once. False where there is no other, or it had its turn."""
         if sent.keys_tried > 1 or self._keys.other is None:
@@ -137,7 +148,8 @@ class Exchange:
 
     def _repeat(self, sent: _Sent, identity: Identity) -> None:
         request, answer = self._sign_and_post(identity, sent.asked)
-        self._sent = replace(sent, identity=identity, request=request, answer=answer)
+        began_ns = self._clock.wall_ns()
+        self._sent = replace(sent, identity=identity, request=request, answer=answer, began_ns=began_ns)
 
     def _sign_and_post(self, identity: Identity, asked: Asked) -> tuple[SignedRequest, InFlight]:
         timestamp_ms = self._cloud_clock.now_ms(mono_ms=self._mono_ms(), wall_ms=self._clock.wall_ns() // 1_000_000)

@@ -43,7 +43,7 @@ class Probation:
         self._ended, self._trial_ms = ended, trial_ms
         self._samples: deque[tuple[int, Polls]] = deque(maxlen=BASELINE_MS // SAMPLE_MS + 1)
         self._row: ConfigRow | None = None
-        self._began_s = 0.0
+        self._silent_ms = 0
         self._judged_ms = self._kept_ms = 0
         self._seen = Polls()
         self._last_polls = Polls()
@@ -71,7 +71,7 @@ class Probation:
             row = config_rows.current_document(connection)
         if row is None or (self._row is not None and self._row.id == row.id):
             return
-        self._row, self._began_s = row, self._clock.mono_ns() / 1e9
+        self._row, self._silent_ms = row, 0
         self._judged_ms = self._kept_ms = row.trial_ms
         self._seen, self._last_polls, self._sign_ms, self._asked_ms = Polls(), self._polls(), None, 0
 
@@ -83,6 +83,9 @@ class Probation:
         """A request with the former settings came through: the time since the last one is judged."""
         now_ms, polls = self._now_ms(), self._polls()
         if self._row is not None and self._sign_ms is not None:
+            # An answer to a request from before the change counts too: silence begins anew with it, and then lasts.
+            heard = self._lanes_heard_s() * 1000 > self._sign_ms
+            self._silent_ms = 0 if heard else self._silent_ms + now_ms - self._sign_ms
             self._judged_ms += now_ms - self._sign_ms
             self._seen = self._seen.plus(polls.since(self._last_polls))
         self._sign_ms, self._last_polls = now_ms, polls
@@ -97,8 +100,9 @@ class Probation:
         row = self._row
         if row is None or not force.trial:
             return False
-        heard = self._lanes_heard_s() > self._began_s
-        said = verdict(Polls.read(row.baseline), Trial(self._judged_ms, self._seen, heard), trial_ms=self._trial_ms)
+        said = verdict(
+            Polls.read(row.baseline), Trial(self._judged_ms, self._seen, self._silent_ms), trial_ms=self._trial_ms
+        )
         if said is None:
             self._keep(row)
             return False

@@ -56,7 +56,6 @@ class Figures:
         self.verified_at_ms = now_ms
 
     def delivered(self, rows: int, pending: int, now_ms: int, difference: str) -> None:
-        self.say("online", "", now_ms)
         self.events_delivered += rows
         self.pending, self.acknowledged_at_ms = pending, now_ms
         self.difference = difference or self.difference

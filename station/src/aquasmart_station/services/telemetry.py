@@ -118,8 +118,9 @@ class TelemetryLane:
             return self._begin()
         self._packer.prepare(self._sent.packed, self._suspects.portions)
         sent, outcome = self._sent, self._exchange.outcome(wait_s)
+        if not self._exchange.under_way:
+            self._sent = None  # also where an answer was lost to a fault of ours: the batch goes out again
         if outcome is not None:
-            self._sent = None
             took_s = self._mono_s() - sent.mono_s
             self._figures.tally.settled(outcome, took_s, answered=self._exchange.answered)
             self._act(sent, outcome)
@@ -221,8 +222,9 @@ class TelemetryLane:
                 self._packer.want_plain()
                 self._soon("the cloud asks for bodies without gzip")
             case TooLarge() if len(packed.batch.rows) > 1:
+                # At once: each is half of the one before, down to a single row.
                 size.too_much(len(packed.batch.rows))
-                self._soon("the cloud says 413 (too large)")
+                self.pace.succeeded()
             case TooLarge():
                 self._refused(packed, Refused("too-large", outcome.detail))
             case Refused():

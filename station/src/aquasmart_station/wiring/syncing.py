@@ -19,10 +19,12 @@ from ..adapters.live import LiveBoard, asked_to_hurry, board_conditions, read_me
 from ..adapters.log_file import has_schema
 from ..adapters.log_outbox import Outbox
 from ..adapters.ops import OpsFile
+from ..adapters.otel import span_sink
 from ..adapters.renewing import RenewableCourier
 from ..adapters.watchdog import SystemdWatchdog
 from ..config import Config
 from ..core.conversation import CloudClock
+from ..core.errors import Fenced, LogError
 from ..core.outcome import LaneName
 from ..core.pacing import fleet_of
 from ..core.ports import Watchdog
@@ -62,7 +64,7 @@ def run_sync(config: Config) -> None:
 def _sync(config: Config, outbox: Outbox, ops: OpsFile, clock: SystemClock, watchdog: Watchdog) -> Sync:
     """The lanes and the loop over them. Each lane has a courier, and so a connection, of its own."""
     cloud, figures, cloud_clock = config.cloud, Figures(), CloudClock()
-    http, use = http_settings(cloud), LinkUse()
+    http, use, span = http_settings(cloud), LinkUse(), span_sink("aquasmart-station")
     allowance = TokenBucket(config.sync.bytes_per_hour, config.sync.burst_bytes)
     keys = keyring_of(config)
     couriers: list[RenewableCourier] = []
@@ -70,7 +72,12 @@ def _sync(config: Config, outbox: Outbox, ops: OpsFile, clock: SystemClock, watc
 
     def verified(at_ms: int) -> None:
         figures.verified(clock.wall_ns() // 1_000_000)
-        outbox.note_cloud_time(at_ms)
+        try:
+            outbox.note_cloud_time(at_ms)
+        except Fenced:
+            raise
+        except LogError:
+            pass  # a floor for the clock is not worth an answer; the next one brings it again
 
     def heard(at_ms: int) -> None:
         nonlocal lanes_heard_s
@@ -96,7 +103,7 @@ def _sync(config: Config, outbox: Outbox, ops: OpsFile, clock: SystemClock, watc
 
     def exchange(name: str, lane: LaneName = "telemetry") -> Exchange:
         couriers.append(courier(name))
-        return Exchange(couriers[-1], keys, clock, cloud_clock, lane=lane, heard=heard)
+        return Exchange(couriers[-1], keys, clock, cloud_clock, lane=lane, heard=heard, span=span)
 
     def apply(force: InForce) -> None:
         """The settings that sync owns. A trial's times are not for the courier that tells whether it is at fault."""
@@ -104,7 +111,9 @@ def _sync(config: Config, outbox: Outbox, ops: OpsFile, clock: SystemClock, watc
         linger_s = settings.get(("sync", "linger_s"), config.sync.linger_s)
         rows = settings.get(("sync", "batch_rows_max"), config.sync.batch_rows_max)
         telemetry.adopt(SyncSettings(linger_s, rows, config.sync.recheck_s))
-        heartbeat.adopt(settings.get(("sync", "heartbeat_s"), config.sync.heartbeat_s))
+        heartbeat_s = settings.get(("sync", "heartbeat_s"), config.sync.heartbeat_s)
+        # On trial the lanes must speak often enough for their silence to mean something.
+        heartbeat.adopt(min(heartbeat_s, max(0.2, config.sync.trial_s / 15)) if force.trial else heartbeat_s)
         sync.adopt(linger_s)
         times = (
             settings.get(("cloud", "connect_timeout_s"), cloud.connect_timeout_s),
@@ -123,7 +132,7 @@ def _sync(config: Config, outbox: Outbox, ops: OpsFile, clock: SystemClock, watc
         clock,
         keys,
         lane=exchange("operations", "operation"),
-        cautious=Exchange(cautious, keys, clock, cloud_clock, lane="operation", heard=verified),
+        cautious=Exchange(cautious, keys, clock, cloud_clock, lane="operation", heard=verified, span=span),
         lanes_heard_s=lambda: lanes_heard_s,
         note_resent=note_resent,
         apply=apply,
