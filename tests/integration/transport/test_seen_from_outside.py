@@ -13,6 +13,7 @@ import pytest
 
 from aquasmart_station.adapters.live import LiveBoard
 from aquasmart_station.core.showing import ServiceState
+from tests.integration.wire import Message
 from tests.integration.world import World, eventually
 from tests.prometheus import Found, parse
 
@@ -182,3 +183,15 @@ def test_low_supply_makes_sync_linger_four_times_as_long(make_world: MakeWorld) 
     assert "saving power" in world.site.status()["sync"]["text"]
     eventually(lambda: told(saving=False), "sync is itself again", every_s=0.02)
     live.close()
+
+
+def test_what_trickles_in_waits_for_company(make_world: MakeWorld) -> None:
+    """Ten commits a second and a linger of two seconds: no commit has a request of its own."""
+    world = make_world(overrides={"reader": {"commit_interval_s": 0.1}, "sync": {"linger_s": 2, "heartbeat_s": 3_600}})
+    world.start()
+    world.await_flow(5)
+    world.await_delivered()
+    have = len(world.ingests())
+    eventually(lambda: len(world.ingests()) >= have + 4, "four more batches")
+    carried = [len(Message.parse(exchange.request).document()["counts"]) for exchange in world.ingests()[have:]]
+    assert sorted(carried)[len(carried) // 2] >= 10, carried

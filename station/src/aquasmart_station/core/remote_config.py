@@ -7,7 +7,6 @@ until the cloud has taken it in or refused it.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping
@@ -67,6 +66,8 @@ def canonical(document: Mapping[str, Any]) -> str:
 
 def sha256_of(document: Mapping[str, Any]) -> str:
     """The document's name, 64 hex digits. Raises ValueError for what is no JSON."""
+    import hashlib  # OpenSSL's 3.6 MB; the reader reads settings and never asks for a digest
+
     return hashlib.sha256(canonical(document).encode()).hexdigest()
 
 

@@ -200,9 +200,11 @@ class TelemetryLane:
         """A backlog goes out without pause, to its last row; what trickles in waits for company first: no event has a
         request of its own. What the cloud has makes room on the station: a reader short of space asks not to linger.
         """
+        if pending <= 0:
+            return False  # and nothing has waited yet: what comes next lingers first
         waited = self._fresh_since_s is None or now_s - self._fresh_since_s >= self._settings.linger_s * self._slowness
         self._flushing = self._flushing or waited or pending >= self._packer.size.rows or self._hurry()
-        return self._flushing and pending > 0
+        return self._flushing
 
     # -- answers -----------------------------------------------------------------------------------------------------
 
