@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import resource
@@ -13,8 +14,9 @@ from contextlib import closing
 from pathlib import Path
 
 from demo import faults
-from demo.faults import Fault
+from demo.faults import Exchange, Fault
 from tests.integration.outpost import Execed
+from tests.integration.wire import Message
 from tests.integration.world import eventually, shifted
 from tests.soak.rig import PORTAL, Rig
 
@@ -82,6 +84,27 @@ def _unsigned(dice: random.Random) -> Fault:
     return faults.canned(dice.choice(UNSIGNED), b'{"code":"revoked","status":403}', name="unsigned 4xx")
 
 
+def _forged(rig: Rig) -> None:
+    """Somebody without the key who knows the protocol, and what was asked, answers in the cloud's place."""
+    status = rig.dice.choice((200, 200, 401, 403, 409, 410, 422))
+    rig.on_next_request(lambda exchange: _forgery(exchange, status))
+
+
+def _forgery(exchange: Exchange, status: int) -> Fault:
+    sent = Message.parse(exchange.request).document() if exchange.body else {}
+    far_ms, trace_id = 4_102_444_800_000, sent.get("meta", {}).get("trace_id", "")
+    data = {"stream": sent.get("stream", {}).get("id", ""), "acked_through": 10**6, "counts_through": 10**9}
+    data |= {"inserted": 1, "duplicates": 0, "cumulative_ul": 0, "resend_from": []}
+    codes = {401: "clock-skew", 403: "revoked", 409: "sequence-gap", 410: "retired", 422: "invalid"}
+    problem = {"code": codes.get(status, ""), "status": status, "trace_id": trace_id, "server_time": far_ms}
+    problem |= {"expected_seq": 10**6, "counts_through": 10**9}
+    meta = {"trace_id": trace_id, "server_time": far_ms, "request_id": "0" * 32}
+    document = {"meta": meta, "data": data} if status == 200 else problem
+    signature = {"X-Timestamp": str(far_ms), "X-Signature": "v1=" + "0" * 64}
+    forged = faults.response(status, json.dumps(document).encode(), signature)
+    return Fault("forged answer", forward=False, answer=forged)
+
+
 def _log_locked_or_limited(name: str) -> Strike:
     """The disk refuses the service every write, or somebody else holds the log."""
 
@@ -135,8 +158,7 @@ def _restored(rig: Rig) -> None:
     for suffix in ("-wal", "-shm"):
         database.with_name(database.name + suffix).unlink(missing_ok=True)
     database.write_bytes(rig.copy.read_bytes())
-    # Also what is pending: the answer to it may be on its way to the station.
-    rig.forgotten |= rig.operations()
+    rig.was_restored()
     # The copy may be from a time when the station was held, or was not: what the operator says stays as it is now.
     rig.readmit()
     if rig.state == "hold":
@@ -181,6 +203,7 @@ STRIKES: Mapping[str, Strike] = {
     "5xx": _exchange(_said),
     "unsigned 4xx": _exchange(_unsigned),
     "portal": _exchange(lambda _: PORTAL),
+    "forged answer": _forged,
     "reader cannot commit": _log_locked_or_limited("reader"),
     "sync cannot commit": _log_locked_or_limited("sync"),
     "cloud locked": _cloud_locked,

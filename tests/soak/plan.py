@@ -16,8 +16,8 @@ STATES = ("online", "backlog", "backoff", "told to wait", "unverified", "hold")
 CHEAP = (
     "kill reader", "kill sync", "pause reader", "pause sync", "pause cloud", "link cut", "black hole",
     "reset in request", "reset in answer", "lost answer", "doubled request", "doubled answer", "corrupted answer",
-    "late answer", "5xx", "unsigned 4xx", "portal", "reader cannot commit", "sync cannot commit", "cloud locked",
-    "meter unplugged",
+    "late answer", "5xx", "unsigned 4xx", "portal", "forged answer", "reader cannot commit", "sync cannot commit",
+    "cloud locked", "meter unplugged",
 )  # fmt: skip
 BY_TURNS = {"kill cloud": 3, "cloud cannot commit": 3, "clock skew": 3, "cloud restored": 4}
 """Kinds that every so many sequences have one of."""

@@ -1,7 +1,7 @@
 """One station among the faults: what can be done to it, and leading its sync into a state.
 
 The relay's policy is ours: `base` is how the network is at large, `armed` the one fault that waits for the next request
-of either lane.
+of any lane.
 """
 
 from __future__ import annotations
@@ -55,9 +55,12 @@ class Rig:
         self.copy = root.with_name("copy.db")
         """The cloud as it was at some time in the sequence."""
         self._base: Base | None = None
-        self._armed: list[Fault] = []
+        self._armed: list[Fault | Base] = []
         self.station.relay.policy = self._policy
         self._ops = OpsFile(root / "station" / "ops.db")
+        self.queued: set[str] = set()
+        """Keys of all operations; the station shows those that are done for a while only."""
+        self.restored = False
         self.forgotten: set[str] = set()
         """Keys of operations from before a copy took the cloud's place: it may lack them."""
         self.station.take_baseline()
@@ -69,7 +72,8 @@ class Rig:
 
     def _policy(self, exchange: Exchange) -> Fault | None:
         if self._armed:
-            return self._armed.pop()
+            armed = self._armed.pop()
+            return armed if isinstance(armed, Fault) else armed(exchange)
         return self._base(exchange) if self._base else None
 
     # States
@@ -167,11 +171,11 @@ class Rig:
             if not self.station.alive(name):
                 self.station.start(name)
 
-    def on_next_request(self, fault: Fault) -> None:
-        """Let a fault strike the next request of either lane; returns when it has."""
+    def on_next_request(self, fault: Fault | Base) -> None:
+        """Let a fault strike the next request of any lane; returns when it has."""
         self._armed.append(fault)
         try:
-            eventually(lambda: not self._armed, f"a request for {fault.name}", timeout_s=PATIENCE_S, every_s=0.01)
+            eventually(lambda: not self._armed, f"a request for {fault}", timeout_s=PATIENCE_S, every_s=0.01)
         finally:
             self._armed.clear()
 
@@ -189,21 +193,33 @@ class Rig:
         now_ms = time.time_ns() // 1_000_000
         with self._ops.writing() as connection:
             visit = {"technician": "Ada", "note": "in a storm", "visited_at_ms": now_ms}
-            enqueue(connection, "service_visit", visit, now_ms)
+            number = enqueue(connection, "service_visit", visit, now_ms)
+            key = connection.execute("SELECT idempotency_key FROM operation WHERE id = ?", (number,)).fetchone()[0]
+        self.queued.add(key)
 
-    def operations(self, *states: str) -> set[str]:
-        """Keys of the station's operations, of all or of some states."""
-        with self._ops.reading() as connection:
-            found = connection.execute("SELECT idempotency_key, state FROM operation").fetchall()
-        return {key for key, state in found if not states or state in states}
+    def was_restored(self) -> None:
+        """A copy from earlier is the cloud now. What is pending may be forgotten too: its answer may be on its way."""
+        self.restored = True
+        self.forgotten |= self.queued
+
+    def assert_no_mark_is_ahead(self) -> None:
+        """Nothing counts as delivered that the cloud has not: whoever said so. Not where it has forgotten something."""
+        acknowledged = self.station.log.acknowledged()
+        marks = self.station.books.marks()
+        ahead = {stream: seq for stream, seq in acknowledged.items() if seq > marks.get(stream, 0)}
+        assert self.restored or not ahead, f"acknowledged, but not at the cloud: {ahead}"
 
     def _assert_operations(self) -> None:
-        eventually(lambda: self.operations() == self.operations("done"), "every operation done", every_s=0.02)
+        eventually(lambda: not self._unsettled(), "every operation done", every_s=0.02)
         station = (self.station.station_id,)
         found = self.station.books.query("SELECT idempotency_key, state FROM operation WHERE station_id = ?", station)
         heard = {key for key, state in found if state == "done"}
-        assert heard <= self.operations()
-        assert heard >= self.operations() - self.forgotten
+        assert heard <= self.queued
+        assert heard >= self.queued - self.forgotten
+
+    def _unsettled(self) -> int:
+        with self._ops.reading() as connection:
+            return int(connection.execute("SELECT count(*) FROM operation WHERE state <> 'done'").fetchone()[0])
 
     def settle(self) -> None:
         """Everything is well again; all of it arrives, and meter = log = cloud."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
+import traceback
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,12 +43,14 @@ def run(plan: Plan, house: House, folder: Path, launcher: Launcher) -> Result:
         _faults(plan, rig, result)
         rig.settle()
         result.events, result.volume_ul = rig.station.log.events(), rig.station.volume_ul()
-        result.operations = len(rig.operations())
+        result.operations = len(rig.queued)
         result.streams = len(rig.station.log.last_seqs())
     except Exception as fault:
         told = rig.station.tails(25) if rig else ""
         happened = ", ".join(f"{card.kind} ({card.state})" for card in result.fired)
-        result.failure = f"{type(fault).__name__}: {fault}\nafter: {happened}\n{told}"
+        where = traceback.extract_tb(fault.__traceback__)[-1]
+        what = f"{type(fault).__name__}: {fault} ({where.name}: {where.line})"
+        result.failure = f"{what}\nafter: {happened}\n{told}"
     finally:
         if rig is not None:
             rig.close()
@@ -68,5 +71,6 @@ def _faults(plan: Plan, rig: Rig, result: Result) -> None:
         former = card.kind
         STRIKES[card.kind](rig)
         result.fired[card] += 1
+        rig.assert_no_mark_is_ahead()
         if rig.dice.random() < TALKATIVE:
             rig.queue_operation()
