@@ -12,7 +12,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from . import ingest, log, operations, queries, station, sync_online, sync_road, wire
+from . import ingest, log, operations, queries, reader, station, sync_online, sync_road, wire
 from .figures import FULL, TINY, Figure, Sizes, show, write
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -28,6 +28,7 @@ def _sync(sizes: Sizes) -> Iterator[Figure]:
 
 PARTS: dict[str, Callable[[Sizes], Iterator[Figure]]] = {
     "log": log.measure,
+    "reader": reader.measure,
     "sync": _sync,
     "operations": operations.measure,
     "ingest": ingest.measure,

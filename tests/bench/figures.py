@@ -67,6 +67,10 @@ class Sizes:
     online_s: float
     operations: int
     operation_samples: int
+    reader_events: tuple[int, int]
+    """Committed by one reader when its memory is looked at, the first and the second time."""
+    stall_settle: bool
+    """Whether to wait until the reader's window of polls holds nothing but the state that is measured."""
 
 
 FULL = Sizes(
@@ -87,6 +91,8 @@ FULL = Sizes(
     online_s=45.0,
     operations=1_000,
     operation_samples=30,
+    reader_events=(100_000, 1_000_000),
+    stall_settle=True,
 )
 TINY = Sizes(
     commits=30,
@@ -106,6 +112,8 @@ TINY = Sizes(
     online_s=5.0,
     operations=20,
     operation_samples=3,
+    reader_events=(1_000, 3_000),
+    stall_settle=False,
 )
 
 

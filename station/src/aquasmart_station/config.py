@@ -382,6 +382,7 @@ def _meter(table: _Table, folder: Path) -> MeterConfig:
         nonvolatile=table.yes_no("nonvolatile"),
         profile=table.text("profile", default="") if table.raw("profile") is not None else None,
         slave=table.whole("slave", 1, 1, 247),
+        modulus=table.whole("modulus", 0, 2, 1 << 32) or None,
     )
     table.done()
     if settings.driver:

@@ -45,6 +45,31 @@ def test_every_state_and_every_difference_has_words() -> None:
         assert kind in words.DIFFERENCES
 
 
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        ('{"metric":"stuck"}', "Stuck sensor"),
+        ('{"metric":"leak","pattern":"slow"}', "Leak found"),
+        ('{"metric":"no-flow"}', "No flow"),
+        ('{"metric":"identity"}', "Another meter answers"),
+        ('{"metric":"flow_ul_s","z":4}', "Unusual flow"),
+        ('{"metric":"rtt_us"}', "Unusual answering time of the meter"),
+        ('{"metric":"interval_ms"}', "Readings late or missing"),
+        ('{"metric":"temperature_change_mc"}', "Unusual change of temperature"),
+        ('{"metric":"supply_mv"}', "Unusual supply voltage"),
+        ('{"metric":"moon-phase"}', "Unusual: moon phase"),
+        ('{"metric":7}', "Something unusual"),
+        ('["metric"]', "Something unusual"),
+        (None, "Something unusual"),
+    ],
+)
+def test_an_anomaly_is_called_by_what_it_is_about(data: str | None, said: str) -> None:
+    event = {"stream": "s", "seq": 1, "kind": "anomaly", "meter_id": "tap-1", "data": data}
+    (shown,) = documents.station(a_station(notable=[event]))["notable"]
+    assert shown["kind_label"] == said
+    assert words.event("pour", {"metric": "leak"}) == "Pour"
+
+
 def test_an_unknown_difference_is_shown_by_its_own_name() -> None:
     assert words.difference("moon-phase").title == "Moon phase"
 

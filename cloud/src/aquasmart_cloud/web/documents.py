@@ -120,12 +120,12 @@ def _stream(stream: Document) -> Document:
 
 
 def _notable(event: Document) -> Document:
-    meter = f"{event['meter_id']} · " if event["meter_id"] else ""
+    meter, data = f"{event['meter_id']} · " if event["meter_id"] else "", _decoded(event["data"])
     return {
         **event,
         "key": f"{event['stream']}:{event['seq']}",
-        "kind_label": words.event(event["kind"]),
-        "data_label": (meter + words.details(_decoded(event["data"]))).removesuffix(" · "),
+        "kind_label": words.event(event["kind"], data),
+        "data_label": (meter + words.details(data)).removesuffix(" · "),
     }
 
 

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-import importlib
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from ..core.clock_floor import EARLIEST_PLAUSIBLE_MS
+
+try:
+    # The interpreter's own, as its `random` takes it: `hashlib` brings OpenSSL, 3.6 MB of the reader for one hash.
+    from _sha2 import sha256  # type: ignore[import-not-found]  # Python 3.12 on
+except ImportError:
+    try:
+        from _sha256 import sha256  # type: ignore[import-not-found]
+    except ImportError:
+        from hashlib import sha256
 
 _SERIALS = (
     Path("/sys/firmware/devicetree/base/serial-number"),
@@ -55,16 +61,6 @@ def hardware_id() -> str:
         except OSError:
             continue
         if serial:
-            return str(_sha256()(b"aquasmart-hardware:" + serial).hexdigest())[:32]
+            digest: str = sha256(b"aquasmart-hardware:" + serial).hexdigest()
+            return digest[:32]
     return "0" * 32
-
-
-def _sha256() -> Callable[[bytes], Any]:
-    """Python's own SHA-256, as its `random` module takes it: `hashlib` would load OpenSSL for this one call, 3.6 MB."""
-    for name in ("_sha2", "_sha256", "hashlib"):
-        try:
-            made: Callable[[bytes], Any] = importlib.import_module(name).sha256
-        except ImportError:
-            continue
-        return made
-    raise ImportError("no SHA-256 in this Python")

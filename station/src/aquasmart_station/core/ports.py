@@ -133,6 +133,9 @@ class BoardGauges(Protocol):
 class DegradedReasons(Protocol):
     """Where reasons for which the station is degraded are held."""
 
+    @property
+    def active(self) -> frozenset[str]: ...
+
     def set(self, reason: str) -> None: ...
 
     def clear(self, reason: str) -> None: ...

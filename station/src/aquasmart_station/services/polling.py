@@ -104,6 +104,11 @@ class MeterPoller:
             return "silent"
         return self.account.view.state
 
+    def acknowledge_swap(self, *, change_token: str | None = None) -> None:
+        """A technician says that this meter was replaced. Safe in any thread."""
+        with self._shelf.wake:
+            self.account.acknowledge_swap(change_token=change_token)
+
     def _run(self) -> None:
         tick_ns = self._clock.mono_ns()
         while not self._stop.is_set():

@@ -68,6 +68,13 @@ class Reader:
         """Ask for the end; safe in a signal handler."""
         self._stop.set()
 
+    def acknowledge_swap(self, meter_id: str) -> bool:
+        """A technician says that this meter was replaced; False where there is no such meter. Safe in any thread."""
+        named = [poller for poller in self._pollers if poller.meter_id == meter_id]
+        for poller in named:
+            poller.acknowledge_swap()
+        return bool(named)
+
     def run(self) -> None:
         """Until stopped. Raises LogDamaged, so that the check runs before the next start; nothing else that a fault of
         the disk or the meters causes.
@@ -148,7 +155,9 @@ class Reader:
         now_ns = self._clock.mono_ns()
         if self._oldest_ns is None:
             self._oldest_ns = now_ns
-        return ring.urgent or self._stop.is_set() or now_ns - self._oldest_ns >= self._interval_ns * self._house.stretch
+        if self._stop.is_set() or ring.half or (ring.urgent and not self._house.urgent_wait):
+            return True
+        return now_ns - self._oldest_ns >= self._interval_ns * (1 if ring.urgent else self._house.stretch)
 
     def _commit(self, drafts: list[Draft]) -> bool:
         began_ns = self._clock.mono_ns()

@@ -48,7 +48,7 @@ def run_reader(config: Config) -> None:
     ):
         if not ours:
             return
-        reader = _reader(config, watchdog)
+        reader = make_reader(config, watchdog)
         stopper.tell(reader.stop)
         reader.run()
 
@@ -64,7 +64,8 @@ def line_of(meter: MeterConfig) -> DrivenLine:
     return DrivenLine(SerialLine(meter.port, driver.line), driver)
 
 
-def _reader(config: Config, watchdog: Watchdog) -> Reader:
+def make_reader(config: Config, watchdog: Watchdog) -> Reader:
+    """The reader of this configuration, not yet running; whoever runs it holds the locks."""
     clock, here, detect = SystemClock(), board(config), config.detect
     sensitivity = Sensitivity(detect.threshold, detect.window, detect.warm_up)
 
