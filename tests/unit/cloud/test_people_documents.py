@@ -15,6 +15,7 @@ def a_station(**changes: Any) -> dict[str, Any]:
         "station_id": "kiosk-1", "name": "Kiosk", "state": "online", "pending": 0, "oldest_pending_s": 0,
         "open_differences": 0, "clock": "ntp", "minutes": [[60_000, 5]], "differences": [], "intervals": [],
         "streams": [], "notable": [], "meters": [], "keys": [{"key_id": "k1", "created_at": 1, "revoked_at": None}],
+        "config": {"version": 0, "state": "none", "reasons": []},
     }  # fmt: skip
     return {**station, **changes}
 
@@ -34,6 +35,21 @@ def a_station(**changes: Any) -> dict[str, Any]:
 )
 def test_a_station_says_how_it_fares(changes: dict[str, Any], said: str) -> None:
     assert said in documents.station(a_station(**changes))["summary"]
+
+
+@pytest.mark.parametrize(
+    ("state", "said"),
+    [
+        ("applied", "Version 3: applied"),
+        ("refused", "Version 3: refused (too low; no such meter)"),
+        ("rolled-back", "Version 3: taken back by the station (too low; no such meter)"),
+        ("received", "Version 3: fetched, or on trial"),
+    ],
+)
+def test_a_configuration_says_how_far_it_has_come(state: str, said: str) -> None:
+    config = {"version": 3, "state": state, "reasons": ["too low", "no such meter"]}
+    assert documents.station(a_station(config=config))["config_label"] == said
+    assert documents.station(a_station())["config_label"] == "As in its own file"
 
 
 def test_every_state_and_every_difference_has_words() -> None:

@@ -219,6 +219,14 @@ class Documents:
         return found
 
 
+def progress_of(row: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What a row of `station_config` comes to, for pages: version, state and reasons."""
+    if row is None:
+        return {"version": 0, "state": "none", "reasons": []}
+    reasons = _decoded(row["reasons"]) if row["reasons"] else []
+    return {"version": row["version"], "state": state_of(row), "reasons": reasons}
+
+
 def state_of(row: Mapping[str, Any]) -> str:
     """In one word: none, waiting, sent, received, applied, refused, rolled-back."""
     if not row["version"]:

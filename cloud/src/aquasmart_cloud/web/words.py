@@ -142,3 +142,15 @@ def details(data: Any) -> str:
         return "" if data is None else str(data)
     pairs = (f"{opened(str(key)).lower()} {value}" for key, value in data.items() if value is not None)
     return " · ".join(pairs)
+
+
+CONFIG = {
+    "none": "As in its own file",
+    "waiting": "waits until it is heard",
+    "sent": "announced, not fetched yet",
+    "received": "fetched, or on trial",
+    "applied": "applied",
+    "refused": "refused",
+    "rolled-back": "taken back by the station",
+}
+"""How far a configuration has come at a station."""
