@@ -34,13 +34,20 @@ def nginx(tmp_path_factory: pytest.TempPathFactory, house: House) -> Iterator[Ng
 
 @pytest.fixture(scope="module")
 def flowing(tmp_path_factory: pytest.TempPathFactory, house: House) -> Iterator[Outpost]:
-    """A station that counts and delivers all the while; one for all ways, so that each begins where another ended."""
+    """A station that counts and delivers all the while; one for all ways, so that each begins where another ended.
+
+    After all of it the books balance.
+    """
     outpost = house.station(tmp_path_factory.mktemp("flowing") / "station")
     outpost.take_baseline()
     outpost.start("sync")
     outpost.await_flow(10)
     yield outpost
-    outpost.close()
+    try:
+        outpost.relay.lead_to(house.port)
+        outpost.settle()
+    finally:
+        outpost.close()
 
 
 def assert_nothing_moved(outpost: Outpost, marks: dict[str, int]) -> None:
@@ -93,12 +100,6 @@ def test_an_honest_proxy_changes_nothing(make_outpost: MakeOutpost, nginx: Nginx
     outpost.await_flow(20)
     outpost.settle()
     assert {exchange.status for exchange in outpost.relay.exchanges} == {200}
-
-
-def test_after_all_of_it_the_books_balance(flowing: Outpost, request: pytest.FixtureRequest) -> None:
-    request.node.stash[OUTPOSTS] = [flowing]
-    flowing.relay.lead_to(flowing.house.port)
-    flowing.settle()
 
 
 def test_a_proxys_413_shrinks_batches_until_they_fit(make_outpost: MakeOutpost, house: House, tmp_path: Path) -> None:
