@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,13 +11,9 @@ import pytest
 from tests.fakes.postgres import Postgres
 from tests.integration.cloud.senders import CloudUnderTest
 
-CITUS = "AQUASMART_TEST_CITUS_URL"
-"""A migrated and distributed database, which the tests may fill: stations get names of their own."""
-
 SQLITE = pytest.param("sqlite", id="sqlite")
 POSTGRESQL = pytest.param("postgresql", id="postgresql", marks=pytest.mark.needs("postgresql"))
 STORES = [SQLITE, POSTGRESQL]
-EVERY_STORE = pytest.mark.parametrize("store", STORES, indirect=True)
 
 
 class Store:
@@ -47,7 +42,3 @@ class Store:
         finally:
             made.close()
             self.server.drop(name)
-
-
-def citus_url() -> str | None:
-    return os.environ.get(CITUS)

@@ -63,3 +63,14 @@ def test_a_stream_of_many_batches_costs_few_bytes(cloud: CloudUnderTest, sender:
         sender.take(run.batch([5, 6, 6, 7] * 125), packed=True)
     size = cloud.one("SELECT sum(length(body) + length(signature)) FROM batch")
     assert size / 5_000 < 2
+
+
+def test_more_batches_than_a_page_holds_are_read_in_order_and_once(cloud: CloudUnderTest, sender: Sender) -> None:
+    runs = [Run(BASE, at=NOW_MS - 60_000), Run(BASE + 500, at=NOW_MS - 60_000)]
+    for _ in range(55):
+        for run in runs:
+            sender.take(run.batch([1, 1]))
+    found = list(events(cloud.database, "demo-1", 0, NOW_MS * 2))
+    assert len(found) == len({(event.stream, event.seq) for event in found}) == 220
+    for run in runs:
+        assert [event.seq for event in found if event.stream == run.header["id"].replace("-", "")] == [*range(1, 111)]

@@ -21,7 +21,9 @@ def announcements(database: Database, station_id: str, key_id: str, now_ms: int)
         offer = rotation.pending(connection, station_id)
     used = offer is not None and offer.key_id == key_id
     if news or used:
-        database.write(lambda connection: _note(connection, station_id, key_id, now_ms, news=news, used=used))
+        database.write(
+            lambda connection: _note(connection, station_id, key_id, now_ms, news=news, used=used), station_id
+        )
     found: dict[str, Any] = {"config": {"version": version, "sha256": sha256}, "notice": number}
     if offer is not None and not used:
         found["rotate"] = {"nonce": offer.nonce, "key_id": offer.key_id}
