@@ -38,7 +38,8 @@ class Site:
 
     `station_url_port` is the port the station calls: the relay's (demo/link.py), or the cloud's when None.
     `overrides` are tables of station.toml to change, for example `{"sync": {"linger_s": 0.1}}`. `wrappers` holds
-    commands to start a process under, by its name, for example `["faketime", "-f", "+1d"]`.
+    commands to start a process under, by its name, for example `["faketime", "-f", "+1d"]`. `cloud_settings` are
+    more of the cloud's environment, for example its `AQUASMART_DATABASE_URL`.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class Site:
         meters: Sequence[MeterSpec] = (MeterSpec(),),
         station_id: str = "demo-1",
         overrides: Mapping[str, Mapping[str, Any]] | None = None,
+        cloud_settings: Mapping[str, str] | None = None,
     ) -> None:
         self.root = root.resolve()
         self.cloud_port = cloud_port
@@ -57,6 +59,7 @@ class Site:
         self.meters = tuple(meters)
         self.station_id = station_id
         self.overrides = dict(overrides or {})
+        self.cloud_settings = dict(cloud_settings or {})
         self.wrappers: dict[str, list[str]] = {}
         self._groups: dict[str, Group] = {}
 
@@ -189,7 +192,7 @@ class Site:
         kept = {key: value for key, value in os.environ.items() if not key.startswith(("AQUASMART_", "NOTIFY_"))}
         kept["AQUASMART_MASTER_KEY_FILE"] = str(self.root / "cloud" / "master.key")
         kept["AQUASMART_BIND"] = f"127.0.0.1:{self.cloud_port}"
-        return kept
+        return kept | self.cloud_settings
 
     def _cloud_ready(self) -> bool:
         line = HTTPConnection("127.0.0.1", self.cloud_port, timeout=2)

@@ -2,9 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
 import pytest
 
 from tests.capabilities import PREFIX, REQUIRE_ALL, everything_required, missing
+
+if TYPE_CHECKING:
+    from tests.fakes.postgres import Postgres
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL server of this test process. Ask for it where `needs("postgresql")` is marked."""
+    from tests.fakes.postgres import Postgres
+
+    server = Postgres()
+    try:
+        server.make()
+        yield server
+    finally:
+        server.destroy()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

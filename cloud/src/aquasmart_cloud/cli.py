@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from . import __version__, cli_policy, cli_remote
+from . import __version__, cli_policy, cli_remote, cli_store
 from .cli_wiring import Group as _Group
 from .cli_wiring import Wiring as _Wiring
 from .cli_wiring import as_json as _json
@@ -20,7 +20,7 @@ from .cli_wiring import now_ms as _now_ms
 from .cli_wiring import print_json as _print_json
 from .cli_wiring import wired as _wired
 from .config import MASTER_KEY, initialise
-from .store import migrating, sign_in
+from .store import sign_in
 from .store.stations import NewKey
 
 
@@ -48,23 +48,6 @@ def init(folder: Path, *, as_json: bool) -> None:
     for path, fresh in made.items():
         click.echo(f"{'made' if fresh else 'kept'} {path}")
     click.echo(f"next: export AQUASMART_MASTER_KEY_FILE={folder / MASTER_KEY}; aquasmart-cloud db upgrade")
-
-
-@main.group()
-def db() -> None:
-    """The database's schema."""
-
-
-@db.command("upgrade")
-@_json
-@_wired
-def upgrade(wiring: _Wiring, *, as_json: bool) -> None:
-    """Make the database, or bring it to this version's schema. Harmless when repeated."""
-    revision = migrating.upgrade(wiring.database)
-    if as_json:
-        _print_json({"database": wiring.database.path, "revision": revision})
-    else:
-        click.echo(f"{wiring.database.path} is at revision {revision}")
 
 
 @main.group()
@@ -235,6 +218,8 @@ def sign_in_link(wiring: _Wiring, base_url: str | None, *, as_json: bool) -> Non
         click.echo(url)
 
 
+for _command in (cli_store.db, cli_store.audit, cli_store.rebuild, cli_store.backup, cli_store.restore_backup):
+    main.add_command(_command)
 main.add_command(cli_policy.policy)
 main.add_command(cli_remote.config)
 main.add_command(cli_remote.notice)

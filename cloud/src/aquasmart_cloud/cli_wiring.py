@@ -39,7 +39,9 @@ class Wiring:
 
     @cached_property
     def database(self) -> Database:
-        return Database(self.config.database_url)
+        database = Database(self.config.database_url)
+        click.get_current_context().call_on_close(database.close)
+        return database
 
     @cached_property
     def stations(self) -> Stations:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
 
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from .core.errors import ConfigError
@@ -42,6 +42,8 @@ class Config:
     admin_token: str = field(repr=False)
     """What people sign in with until there are accounts."""
     bind: str = DEFAULT_BIND
+    retention_months: int | None = None
+    """For how many whole months batches are kept; None: for ever."""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Config:
@@ -65,9 +67,18 @@ class Config:
         faults += _url_faults(url)
         bind = env.get("AQUASMART_BIND") or DEFAULT_BIND
         faults += _bind_faults(bind)
+        months = env.get("AQUASMART_RETENTION_MONTHS") or None
+        if months is not None and not (months.isdecimal() and int(months) > 0):
+            faults.append(f"AQUASMART_RETENTION_MONTHS must be a number of months from 1, not {months!r}")
         if faults:
             raise ConfigError(faults)
-        return cls(database_url=url, master_key=bytes.fromhex(master_key), admin_token=token, bind=bind)
+        return cls(
+            database_url=url,
+            master_key=bytes.fromhex(master_key),
+            admin_token=token,
+            bind=bind,
+            retention_months=int(months) if months else None,
+        )
 
     @classmethod
     def or_exit(cls) -> Config:
@@ -122,11 +133,23 @@ def _url_faults(url: str) -> list[str]:
         parsed = make_url(url)
     except ArgumentError:
         return ["AQUASMART_DATABASE_URL is not a database URL such as sqlite:////var/lib/aquasmart-cloud/cloud.db"]
-    if parsed.get_backend_name() != "sqlite":
-        return [f"AQUASMART_DATABASE_URL names {parsed.get_backend_name()}: this version stores in sqlite only"]
+    kind = parsed.get_backend_name()
+    if kind == "postgresql":
+        return _postgresql_faults(parsed)
+    if kind != "sqlite":
+        return [f"AQUASMART_DATABASE_URL names {kind}: events are stored in sqlite or postgresql"]
     if not parsed.database or parsed.database == ":memory:":
         return ["AQUASMART_DATABASE_URL names no file: an account in memory would not survive a restart"]
     return []
+
+
+def _postgresql_faults(parsed: URL) -> list[str]:
+    faults = []
+    if not parsed.database:
+        faults.append("AQUASMART_DATABASE_URL names no database: postgresql://USER@HOST/aquasmart")
+    if parsed.query.get("prepare", "never") != "never":
+        faults.append("AQUASMART_DATABASE_URL: the only value of prepare is never, for PgBouncer in transaction mode")
+    return faults
 
 
 def _bind_faults(bind: str) -> list[str]:

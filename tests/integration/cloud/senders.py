@@ -1,4 +1,4 @@
-"""A cloud on a real SQLite file and stations that sign real requests to it through Flask's test client."""
+"""A cloud on a real database and stations that sign real requests to it through Flask's test client."""
 
 from __future__ import annotations
 
@@ -44,13 +44,15 @@ def _copy_of_fresh(path: Path) -> None:
 
 
 class CloudUnderTest:
-    """One application, its database file, and a clock that the test sets."""
+    """One application, its database, and a clock that the test sets."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, url: str | None = None) -> None:
+        """On a fresh SQLite file in `folder`, or on the migrated database that `url` names."""
         self.path = folder / "cloud.db"
-        self.config = Config(f"sqlite:///{self.path}", MASTER_KEY, "correct-horse-battery-staple")
+        self.config = Config(url or f"sqlite:///{self.path}", MASTER_KEY, "correct-horse-battery-staple")
         self.database = Database(self.config.database_url)
-        _copy_of_fresh(self.path)
+        if url is None:
+            _copy_of_fresh(self.path)
         self.stations = Stations(self.database, MASTER_KEY)
         self.now_ms = NOW_MS
         self.app = create_app(self.config, clock_ms=lambda: self.now_ms)
@@ -62,7 +64,10 @@ class CloudUnderTest:
         return Sender(self, station_id, new.key_id, bytes.fromhex(new.key))
 
     def query(self, text: str, *values: Any) -> list[tuple[Any, ...]]:
-        """Rows of the database file, read as any third party would."""
+        """Rows of the database, read as any third party would."""
+        if self.database.kind != "sqlite":
+            with self.database.reading() as found:
+                return found.execute(text, values).fetchall()
         with closing(sqlite3.connect(f"file:{self.path}?mode=ro", uri=True)) as connection:
             return connection.execute(text, values).fetchall()
 

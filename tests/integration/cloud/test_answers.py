@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import sqlite3
 import threading
 
 import pytest
@@ -64,10 +63,27 @@ def test_an_unexpected_error_shows_only_its_trace_id(
     assert not any(cloud.stored().values())
 
 
-def _break(cloud: CloudUnderTest, statement: str) -> None:
-    with sqlite3.connect(cloud.path) as connection:
-        connection.execute(statement)
-    connection.close()
+def _do(cloud: CloudUnderTest, *statements: str) -> None:
+    with cloud.database.writing() as connection:
+        for statement in statements:
+            connection.execute(statement)
+
+
+def _break(cloud: CloudUnderTest, verb: str, table: str) -> None:
+    """Let the next such statement fail as a full disk would."""
+    trigger = f"CREATE TRIGGER broken BEFORE {verb} ON {table}"
+    if cloud.database.kind == "sqlite":
+        _do(cloud, f"{trigger} BEGIN SELECT RAISE(ABORT, 'disk'); END")
+        return
+    function = "CREATE FUNCTION broken() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'disk'; END $$"
+    _do(cloud, function, f"{trigger} FOR EACH ROW EXECUTE FUNCTION broken()")
+
+
+def _mend(cloud: CloudUnderTest, table: str) -> None:
+    _do(cloud, "DROP TRIGGER broken" if cloud.database.kind == "sqlite" else f"DROP TRIGGER broken ON {table}")
+
+
+ON_SQLITE = pytest.mark.parametrize("store", ["sqlite"], indirect=True)
 
 
 @pytest.mark.parametrize(
@@ -77,7 +93,7 @@ def test_a_fault_of_the_database_at_any_statement_stores_nothing(
     table: str, cloud: CloudUnderTest, sender: Sender
 ) -> None:
     verb = "UPDATE" if table == "station" else "INSERT"
-    _break(cloud, f"CREATE TRIGGER broken BEFORE {verb} ON {table} BEGIN SELECT RAISE(ABORT, 'disk'); END")
+    _break(cloud, verb, table)
     run = Run(1_000_000)
     document = run.batch([1, 2], rows=[{"row": 1, "kind": "pour"}])
     answer = sender.send(document)
@@ -87,25 +103,22 @@ def test_a_fault_of_the_database_at_any_statement_stores_nothing(
     assert "disk" not in answer.text
     assert not any(cloud.stored().values())
     assert cloud.one("SELECT events FROM station") == 0
-    _break(cloud, "DROP TRIGGER broken")
+    _mend(cloud, table)
     assert sender.take(document)["inserted"] == 2
     cloud.assert_books_balance()
 
 
-def test_a_database_locked_by_another_process_is_unavailable(
-    cloud: CloudUnderTest, sender: Sender, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    cloud.app.extensions["aquasmart"].database.connection().execute("PRAGMA busy_timeout=20")
-    with sqlite3.connect(cloud.path, isolation_level=None) as other:
-        other.execute("BEGIN IMMEDIATE")
+def test_a_database_locked_by_another_process_is_unavailable(cloud: CloudUnderTest, sender: Sender) -> None:
+    patience = "PRAGMA busy_timeout=20" if cloud.database.kind == "sqlite" else "SET lock_timeout = 20"
+    cloud.app.extensions["aquasmart"].database.connection().execute(patience)
+    with cloud.database.writing():
         answer = sender.send(batch())
         assert (answer.status_code, answer.json["code"]) == (503, "unavailable")
-        other.execute("ROLLBACK")
-    other.close()
     assert not any(cloud.stored().values())
     sender.take(batch())
 
 
+@ON_SQLITE
 def test_a_database_that_is_gone_is_unavailable(cloud: CloudUnderTest, sender: Sender) -> None:
     cloud.close()
     cloud.path.unlink()
@@ -117,7 +130,7 @@ def test_a_database_that_is_gone_is_unavailable(cloud: CloudUnderTest, sender: S
 
 def test_a_database_without_its_tables_is_not_ready(cloud: CloudUnderTest, sender: Sender) -> None:
     assert cloud.client.get("/readyz").json == {"status": "ready"}
-    _break(cloud, "UPDATE alembic_version SET version_num = '0000'")
+    _do(cloud, "UPDATE alembic_version SET version_num = '0000'")
     answer = cloud.client.get("/readyz")
     assert (answer.status_code, answer.json["code"]) == (503, "unavailable")
     assert "Retry-After" in answer.headers
@@ -145,7 +158,7 @@ def test_a_heartbeat_is_kept_and_the_station_seen(cloud: CloudUnderTest, sender:
 
 
 def test_a_heartbeat_into_a_broken_database(cloud: CloudUnderTest, sender: Sender) -> None:
-    _break(cloud, "CREATE TRIGGER broken BEFORE INSERT ON heartbeat BEGIN SELECT RAISE(ABORT, 'disk'); END")
+    _break(cloud, "INSERT", "heartbeat")
     answer = sender.request(json.dumps(BEAT).encode(), target="/v1/heartbeat")
     assert (answer.status_code, answer.json["code"]) == (503, "unavailable")
     assert cloud.one("SELECT last_seen_at FROM station") is None

@@ -13,13 +13,13 @@ import pytest
 
 from aquasmart_cloud.core.errors import DatabaseError
 from aquasmart_cloud.core.problems import Refusal
-from aquasmart_cloud.store.database import Database
+from aquasmart_cloud.store.sqlite import Sqlite
 
 Work = Callable[[sqlite3.Connection], int]
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
+def database(tmp_path: Path) -> Iterator[Sqlite]:
     path = tmp_path / "group.db"
     with sqlite3.connect(path) as connection:
         connection.execute("CREATE TABLE parent (id INTEGER PRIMARY KEY)")
@@ -28,13 +28,13 @@ def database(tmp_path: Path) -> Iterator[Database]:
             " parent INTEGER REFERENCES parent (id) DEFERRABLE INITIALLY DEFERRED)"
         )
     connection.close()
-    made = Database(f"sqlite:///{path}")
+    made = Sqlite(f"sqlite:///{path}")
     yield made
     made.close()
 
 
-def notes(database: Database) -> list[int]:
-    with sqlite3.connect(database.path) as connection:
+def notes(database: Sqlite) -> list[int]:
+    with sqlite3.connect(database.name) as connection:
         found = [row[0] for row in connection.execute("SELECT id FROM note ORDER BY id")]
     connection.close()
     return found
@@ -48,7 +48,7 @@ def insert(number: int, parent: int | None = None) -> Work:
     return work
 
 
-def together(database: Database, works: list[Work]) -> list[Future[int]]:
+def together(database: Sqlite, works: list[Work]) -> list[Future[int]]:
     """Run works so that they certainly share one transaction: they queue up behind one that waits for them."""
     queued = threading.Event()
 
@@ -75,13 +75,13 @@ def together(database: Database, works: list[Work]) -> list[Future[int]]:
     return futures
 
 
-def test_each_writer_gets_its_own_result(database: Database) -> None:
+def test_each_writer_gets_its_own_result(database: Sqlite) -> None:
     futures = together(database, [insert(number) for number in range(1, 6)])
     assert [future.result() for future in futures] == [1, 2, 3, 4, 5]
     assert notes(database) == [0, 1, 2, 3, 4, 5]
 
 
-def test_one_that_is_refused_takes_nothing_of_the_others(database: Database) -> None:
+def test_one_that_is_refused_takes_nothing_of_the_others(database: Sqlite) -> None:
     def refused(connection: sqlite3.Connection) -> int:
         insert(9)(connection)
         raise Refusal("sequence-gap", "no")
@@ -93,7 +93,7 @@ def test_one_that_is_refused_takes_nothing_of_the_others(database: Database) -> 
     assert notes(database) == [0, 1, 3]
 
 
-def test_one_whose_statement_fails_takes_nothing_of_the_others(database: Database) -> None:
+def test_one_whose_statement_fails_takes_nothing_of_the_others(database: Sqlite) -> None:
     first, second, third = together(database, [insert(1), insert(1), insert(3)])
     assert (first.result(), third.result()) == (1, 3)
     with pytest.raises(DatabaseError, match="UNIQUE"):
@@ -101,7 +101,7 @@ def test_one_whose_statement_fails_takes_nothing_of_the_others(database: Databas
     assert notes(database) == [0, 1, 3]
 
 
-def test_when_the_commit_fails_nobody_is_told_of_success(database: Database) -> None:
+def test_when_the_commit_fails_nobody_is_told_of_success(database: Sqlite) -> None:
     futures = together(database, [insert(1), insert(2, parent=77), insert(3)])
     for future in futures:
         with pytest.raises(DatabaseError, match="FOREIGN KEY"):
@@ -110,7 +110,7 @@ def test_when_the_commit_fails_nobody_is_told_of_success(database: Database) -> 
     assert database.write(insert(4)) == 4
 
 
-def test_when_the_transaction_is_gone_the_whole_group_fails(database: Database) -> None:
+def test_when_the_transaction_is_gone_the_whole_group_fails(database: Sqlite) -> None:
     def gone(connection: sqlite3.Connection) -> int:
         connection.execute("ROLLBACK")  # what a full disk does
         raise sqlite3.OperationalError("database or disk is full")
@@ -121,7 +121,7 @@ def test_when_the_transaction_is_gone_the_whole_group_fails(database: Database) 
     assert notes(database) == [0]
 
 
-def test_a_refusal_alone_leaves_nothing(database: Database) -> None:
+def test_a_refusal_alone_leaves_nothing(database: Sqlite) -> None:
     def refused(connection: sqlite3.Connection) -> int:
         insert(9)(connection)
         raise Refusal("sequence-gap", "no")
@@ -132,7 +132,7 @@ def test_a_refusal_alone_leaves_nothing(database: Database) -> None:
     assert database.write(insert(1)) == 1
 
 
-def test_many_more_writers_than_fit_one_group(database: Database) -> None:
+def test_many_more_writers_than_fit_one_group(database: Sqlite) -> None:
     futures = together(database, [insert(number) for number in range(1, 80)])
     assert [future.result() for future in futures] == list(range(1, 80))
     assert len(notes(database)) == 80

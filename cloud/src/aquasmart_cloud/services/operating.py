@@ -6,7 +6,6 @@ raises is not remembered: nothing was stored, and the same request may come agai
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -17,6 +16,7 @@ from aquasmart_cloud.core.operations import Operation
 from aquasmart_cloud.core.problems import Fault, Refusal
 from aquasmart_cloud.core.settings import as_scale, change_faults
 from aquasmart_cloud.store import config_documents, notices, resending, rotation, scale_refusals
+from aquasmart_cloud.store.connection import Connection
 from aquasmart_cloud.store.entries import Entries
 from aquasmart_cloud.store.stations import Stations
 
@@ -27,7 +27,7 @@ Answer = dict[str, Any] | Refusal
 class Work:
     """One operation being done."""
 
-    connection: sqlite3.Connection
+    connection: Connection
     stations: Stations
     station_id: str
     operation: Operation

@@ -5,10 +5,10 @@ Three look-ups by key. Writes only when something is news: that it has been sent
 
 from __future__ import annotations
 
-import sqlite3
 from typing import Any
 
 from . import config_documents, notices, rotation
+from .connection import Connection
 from .database import Database
 
 
@@ -21,14 +21,16 @@ def announcements(database: Database, station_id: str, key_id: str, now_ms: int)
         offer = rotation.pending(connection, station_id)
     used = offer is not None and offer.key_id == key_id
     if news or used:
-        database.write(lambda connection: _note(connection, station_id, key_id, now_ms, news=news, used=used))
+        database.write(
+            lambda connection: _note(connection, station_id, key_id, now_ms, news=news, used=used), station_id
+        )
     found: dict[str, Any] = {"config": {"version": version, "sha256": sha256}, "notice": number}
     if offer is not None and not used:
         found["rotate"] = {"nonce": offer.nonce, "key_id": offer.key_id}
     return found
 
 
-def _note(connection: sqlite3.Connection, station_id: str, key_id: str, now_ms: int, *, news: bool, used: bool) -> None:
+def _note(connection: Connection, station_id: str, key_id: str, now_ms: int, *, news: bool, used: bool) -> None:
     if news:
         config_documents.note_sent(connection, station_id, now_ms)
     if used:

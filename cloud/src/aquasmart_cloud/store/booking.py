@@ -7,8 +7,6 @@ apply. The fast path touches one row by its key; the exact path loads the interv
 
 from __future__ import annotations
 
-import sqlite3
-
 from aquasmart_cloud.core.accepting import Accepted, Span, implausible_rows, spans
 from aquasmart_cloud.core.ledger import LIVE, Interval, Ledger, Piece, Verdict
 from aquasmart_cloud.core.model import DISPUTED, Batch, Scale
@@ -16,14 +14,12 @@ from aquasmart_cloud.core.pricing import Rollups, by_minute
 from aquasmart_cloud.core.timeline import MinuteRun
 
 from . import entries as names
+from .connection import Connection
 from .entries import Entries
 from .marks import Account, reach, store_extent
 
 _EXTEND = (
-    "UPDATE ledger_interval SET to_counts = ?1 WHERE station_id = ?2 AND meter_id = ?3 AND epoch = ?4"
-    " AND from_counts = (SELECT MAX(from_counts) FROM ledger_interval WHERE station_id = ?2 AND meter_id = ?3"
-    " AND epoch = ?4) AND to_counts = ?5 AND stream = ?6 AND kind = 'live' AND ul_num = ?7 AND den = ?8"
-    " AND shift_counts = ?9"
+    "UPDATE ledger_interval SET to_counts = ? WHERE station_id = ? AND meter_id = ? AND epoch = ? AND from_counts = ?"
 )
 _NEAR = (
     "SELECT from_counts, to_counts, ul_num, den, shift_counts, kind, stream, bucket_at FROM ledger_interval"
@@ -42,7 +38,7 @@ class Booking:
     """One batch being booked into its account."""
 
     def __init__(
-        self, connection: sqlite3.Connection, station_id: str, account: Account, batch: Batch, entries: Entries
+        self, connection: Connection, station_id: str, account: Account, batch: Batch, entries: Entries
     ) -> None:
         self._connection = connection
         self._station_id = station_id
@@ -71,21 +67,11 @@ class Booking:
         A repeated batch never comes here: its rows are below the mark, which moves in the same transaction.
         """
         account = self._account
-        new = self._interval(span)
-        extended = self._connection.execute(
-            _EXTEND,
-            (
-                new.to_counts,
-                self._station_id,
-                account.meter_id,
-                account.root_epoch,
-                new.from_counts,
-                new.stream,
-                *new.scale,
-                new.shift_counts,
-            ),
-        )
-        if extended.rowcount == 0:
+        new, last = self._interval(span), account.last
+        if last is not None and new.continues(last):
+            key = (self._station_id, account.meter_id, account.root_epoch, last.from_counts)
+            self._connection.execute(_EXTEND, (new.to_counts, *key))
+        else:
             self._insert(new)
         account.extent_through = new.to_counts
         store_extent(self._connection, self._station_id, account)

@@ -12,12 +12,11 @@ import sqlite3
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic
 
 from aquasmart_cloud.core.errors import DatabaseError
 
-T = TypeVar("T")
-Work = Callable[[sqlite3.Connection], T]
+from .connection import T, Work
 
 _LARGEST_GROUP = 32
 

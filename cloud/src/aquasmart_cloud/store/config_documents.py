@@ -6,7 +6,6 @@ document changes: any difference in version or hash makes the station fetch it.
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -15,6 +14,7 @@ import msgspec
 from aquasmart_cloud.core.errors import StationError
 from aquasmart_cloud.core.settings import EMPTY_SHA256, Path, canonical, flatten, merged, nested, sha256_of
 
+from .connection import Connection
 from .database import Database
 
 FLEET, GROUP, STATION, POLICY = "fleet", "group", "station", "policy"
@@ -65,7 +65,7 @@ class Effective(NamedTuple):
 NOTHING = Effective(0, EMPTY_SHA256, {}, "", 0, "")
 
 
-def effective(connection: sqlite3.Connection, station_id: str) -> Effective:
+def effective(connection: Connection, station_id: str) -> Effective:
     """What counts for the station. One look-up by key, but for a station that was added after the fleet's document."""
     row = connection.execute(_FIND, (station_id,)).fetchone()
     if row is not None:
@@ -74,7 +74,7 @@ def effective(connection: sqlite3.Connection, station_id: str) -> Effective:
     return Effective(1, sha256_of(document), document, set_by, set_at, "") if document else NOTHING
 
 
-def announced(connection: sqlite3.Connection, station_id: str) -> tuple[int, str, bool]:
+def announced(connection: Connection, station_id: str) -> tuple[int, str, bool]:
     """Version and hash for an answer, without the document; and whether this is news that has not been sent yet."""
     row = connection.execute(
         "SELECT version, sha256, sent_at FROM station_config WHERE station_id = ?", (station_id,)
@@ -85,19 +85,19 @@ def announced(connection: sqlite3.Connection, station_id: str) -> tuple[int, str
     return found.version, found.sha256, found is not NOTHING
 
 
-def note_sent(connection: sqlite3.Connection, station_id: str, now_ms: int) -> None:
+def note_sent(connection: Connection, station_id: str, now_ms: int) -> None:
     """The version has been announced to the station."""
     _materialise(connection, station_id)
     connection.execute(_SENT, (now_ms, station_id))
 
 
-def note_fetched(connection: sqlite3.Connection, station_id: str, version: int, now_ms: int) -> None:
+def note_fetched(connection: Connection, station_id: str, version: int, now_ms: int) -> None:
     """The station has been given this version."""
     _materialise(connection, station_id)
     connection.execute(_FETCHED, (version, now_ms, station_id))
 
 
-def note_reported(connection: sqlite3.Connection, station_id: str, payload: Mapping[str, Any], now_ms: int) -> None:
+def note_reported(connection: Connection, station_id: str, payload: Mapping[str, Any], now_ms: int) -> None:
     """What the station says has become of a version: applied, refused or rolled-back, with every reason."""
     _materialise(connection, station_id)
     reasons = msgspec.json.encode(payload["reasons"]).decode()
@@ -106,15 +106,13 @@ def note_reported(connection: sqlite3.Connection, station_id: str, payload: Mapp
     )
 
 
-def newest(connection: sqlite3.Connection, scope: str, subject: str) -> dict[str, Any]:
+def newest(connection: Connection, scope: str, subject: str) -> dict[str, Any]:
     """The newest document of a scope; empty where there is none."""
     row = connection.execute(_NEWEST, (scope, subject)).fetchone()
     return {} if row is None else msgspec.json.decode(row[1], type=dict[str, Any])
 
 
-def put(
-    connection: sqlite3.Connection, scope: str, subject: str, document: Mapping[str, Any], set_by: str, now_ms: int
-) -> int:
+def put(connection: Connection, scope: str, subject: str, document: Mapping[str, Any], set_by: str, now_ms: int) -> int:
     """A new version of a document, and with it what counts for every station that it concerns. Its version."""
     row = connection.execute(_NEWEST, (scope, subject)).fetchone()
     version, sha256 = (0 if row is None else row[0]) + 1, sha256_of(document)
@@ -130,7 +128,7 @@ def put(
 
 
 def refresh(
-    connection: sqlite3.Connection, station_id: str, set_by: str, now_ms: int, *, group: str | None = None
+    connection: Connection, station_id: str, set_by: str, now_ms: int, *, group: str | None = None
 ) -> Effective:
     """Merge anew what counts for a station, and number it where it has changed."""
     former = effective(connection, station_id)
@@ -145,9 +143,7 @@ def refresh(
     return Effective(version, sha256, document, set_by, now_ms, group)
 
 
-def set_one(
-    connection: sqlite3.Connection, station_id: str, path: Path, value: Any, set_by: str, now_ms: int
-) -> Effective:
+def set_one(connection: Connection, station_id: str, path: Path, value: Any, set_by: str, now_ms: int) -> Effective:
     """One setting in the station's own document, as a technician's accepted change leaves it."""
     settings = flatten(newest(connection, STATION, station_id)) | {path: value}
     put(connection, STATION, station_id, nested(settings), set_by, now_ms)
@@ -242,7 +238,7 @@ def _decoded(text: str) -> Any:
     return msgspec.json.decode(text)
 
 
-def _merge(connection: sqlite3.Connection, station_id: str, group: str) -> tuple[dict[str, Any], str, int]:
+def _merge(connection: Connection, station_id: str, group: str) -> tuple[dict[str, Any], str, int]:
     """The merged document, and who set the newest part of it, when."""
     layers = [(FLEET, ""), (GROUP, group), (STATION, station_id)]
     rows = [connection.execute(_NEWEST, layer).fetchone() for layer in layers if layer != (GROUP, "")]
@@ -253,7 +249,7 @@ def _merge(connection: sqlite3.Connection, station_id: str, group: str) -> tuple
     return merged(_decoded(row[1]) for row in found), last[4], last[3]
 
 
-def _materialise(connection: sqlite3.Connection, station_id: str) -> None:
+def _materialise(connection: Connection, station_id: str) -> None:
     """Give a station that was added after the fleet's document a row of its own."""
     if connection.execute(_FIND, (station_id,)).fetchone() is None:
         found = effective(connection, station_id)
@@ -261,7 +257,7 @@ def _materialise(connection: sqlite3.Connection, station_id: str) -> None:
         connection.execute(_PUT, values)
 
 
-def _concerned(connection: sqlite3.Connection, scope: str, subject: str) -> list[str]:
+def _concerned(connection: Connection, scope: str, subject: str) -> list[str]:
     if scope == STATION:
         return [subject]
     query, values = "SELECT station_id FROM station ORDER BY station_id", ()
@@ -270,7 +266,7 @@ def _concerned(connection: sqlite3.Connection, scope: str, subject: str) -> list
     return [row[0] for row in connection.execute(query, values)]
 
 
-def _require(connection: sqlite3.Connection, scope: str, subject: str) -> None:
+def _require(connection: Connection, scope: str, subject: str) -> None:
     if scope != STATION:
         return
     if connection.execute("SELECT 1 FROM station WHERE station_id = ?", (subject,)).fetchone() is None:

@@ -1,40 +1,21 @@
-"""Connections to the cloud's database.
+"""The cloud's database, by its URL: SQLite's file or a PostgreSQL server behind the same few methods.
 
-This module opens databases and hands out connections; it knows no table. Reads for pages go through a
-SQLAlchemy engine; the ingest path uses one raw connection per thread, kept open, because opening and
-SQLAlchemy's own work cost more than the transaction itself.
+This module chooses the backend and says what each method promises; it knows no table. Statements reach both in one
+form (store.connection).
 """
 
 from __future__ import annotations
 
-import sqlite3
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import cached_property
-from pathlib import Path
-from typing import Any
+from contextlib import AbstractContextManager
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Engine
 from sqlalchemy.engine import make_url
 
-from aquasmart_cloud.core.errors import DatabaseError
+from .connection import Backend, Connection, T, Work
+from .postgresql import Postgresql
+from .sqlite import Sqlite
 
-from .committing import GroupCommit, T, Work
-
-BUSY_TIMEOUT_MS = 5_000
-"""How long a write waits for another *process* (the command line); threads wait on the lock below."""
-
-_PRAGMAS = (
-    f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}",
-    "PRAGMA journal_mode=WAL",
-    # An acknowledgement promises that the batch survives a power cut: FULL syncs the WAL at every commit.
-    "PRAGMA synchronous=FULL",
-    # 16 MB of WAL: a checkpoint then falls into one commit of three hundred instead of one of eighty.
-    "PRAGMA wal_autocheckpoint=4000",
-    "PRAGMA foreign_keys=ON",
-    "PRAGMA temp_store=MEMORY",
-)
+BACKENDS: dict[str, type[Sqlite] | type[Postgresql]] = {"sqlite": Sqlite, "postgresql": Postgresql}
 
 
 class Database:
@@ -42,114 +23,60 @@ class Database:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self._local = threading.local()
-        # One writer at a time, decided here and not by SQLite's busy wait: measured p99 4 ms against 35 ms.
-        self._write_lock = threading.Lock()
-        self._group = GroupCommit(self.writing)
+        self.kind = make_url(url).get_backend_name()
+        self._backend: Backend = BACKENDS[self.kind](url)
+
+    @property
+    def name(self) -> str:
+        """The file, or the server's address without its password: for messages."""
+        return self._backend.name
 
     @property
     def path(self) -> str:
-        """The SQLite file's path."""
-        return make_url(self.url).database or ":memory:"
+        """The SQLite file's path; of another database, its name."""
+        return self.name
 
-    @cached_property
+    @property
     def engine(self) -> Engine:
         """SQLAlchemy's engine, for reads by people's pages and for commands."""
-        engine = create_engine(self.url)
-        event.listen(engine, "connect", _prepare_for_engine)
-        event.listen(engine, "begin", _begin)
-        return engine
+        return self._backend.engine
 
-    def connection(self) -> sqlite3.Connection:
+    def require(self) -> None:
+        """Say so where there is nothing that could be opened. Errors: DatabaseError naming 'db upgrade'."""
+        self._backend.require()
+
+    def connection(self) -> Connection:
         """This thread's raw connection, autocommit, opened at first use.
 
-        Errors: DatabaseError where the file cannot be opened. A missing file is a fault, never created here:
+        Errors: DatabaseError where it cannot be opened. A missing SQLite file is a fault, never created here:
         only `db upgrade` makes databases.
         """
-        found: sqlite3.Connection | None = getattr(self._local, "connection", None)
-        if found is None:
-            found = self._open()
-            self._local.connection = found
-        return found
+        return self._backend.connection()
 
-    def _open(self) -> sqlite3.Connection:
-        if not Path(self.path).is_file():
-            raise DatabaseError(f"there is no database at {self.path}: run 'aquasmart-cloud db upgrade'")
-        try:
-            connection = sqlite3.connect(self.path, isolation_level=None, cached_statements=256)
-            _prepare(connection, None)
-        except sqlite3.Error as fault:
-            raise DatabaseError(f"cannot open {self.path}: {fault}") from fault
-        return connection
-
-    @contextmanager
-    def reading(self) -> Iterator[sqlite3.Connection]:
+    def reading(self) -> AbstractContextManager[Connection]:
         """This thread's connection for single-statement reads. Errors: DatabaseError."""
-        connection = self.connection()
-        try:
-            yield connection
-        except sqlite3.Error as fault:
-            self._forget()
-            raise DatabaseError(str(fault)) from fault
+        return self._backend.reading()
 
-    @contextmanager
-    def writing(self) -> Iterator[sqlite3.Connection]:
+    def writing(self, station_id: str | None = None) -> AbstractContextManager[Connection]:
         """One transaction: all of the block is stored durably on return, or nothing of it on any exception.
 
-        A crash before COMMIT returns leaves the transaction out of the WAL's valid part, so it is as if it
-        never was; a crash after it, before the answer, leaves everything, and the sender's retry finds the
-        mark already moved. Errors: DatabaseError for every fault of the database itself.
+        A crash before COMMIT returns leaves the transaction as if it never was; a crash after it, before the
+        answer, leaves everything, and the sender's retry finds it done. Blocks follow each other, so what one has
+        read is still so when it writes: on SQLite always; on PostgreSQL blocks of different stations run beside
+        each other where `station_id` says that everything the block reads or writes belongs to that station.
+        Errors: DatabaseError for every fault of the database itself.
         """
-        connection = self.connection()
-        with self._write_lock:
-            try:
-                connection.execute("BEGIN IMMEDIATE")
-                try:
-                    yield connection
-                    connection.execute("COMMIT")
-                except BaseException:
-                    # After some faults (full disk, I/O error) SQLite has rolled back already.
-                    if connection.in_transaction:
-                        connection.execute("ROLLBACK")
-                    raise
-            except sqlite3.Error as fault:
-                self._forget()
-                raise DatabaseError(str(fault)) from fault
+        return self._backend.writing(station_id)
 
-    def write(self, work: Work[T]) -> T:
-        """Do `work` in a transaction that others may share (store.committing). For the hot paths.
+    def write(self, work: Work[T], station_id: str | None = None) -> T:
+        """Do `work` in such a transaction, which on SQLite others may share (store.committing). For the hot paths.
 
+        On PostgreSQL what it does with a `station_id` travels in as few round trips as its reads allow. `work` may
+        run on another thread, and must write nothing but through the connection it is given.
         Errors: what `work` raises, and DatabaseError; either way nothing of it was stored.
         """
-        return self._group.run(work)
-
-    def _forget(self) -> None:
-        """Drop this thread's connection after a fault, so that the next request starts from a clean one."""
-        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
-        self._local.connection = None
-        if connection is not None:
-            connection.close()
+        return self._backend.write(work, station_id)
 
     def close(self) -> None:
         """Close this thread's connection and the engine's pool (tests and commands)."""
-        self._forget()
-        if "engine" in self.__dict__:
-            self.engine.dispose()
-
-
-def _prepare_for_engine(connection: Any, record: object) -> None:
-    """Take transactions out of the driver's hands: it would commit every DDL statement by itself."""
-    connection.isolation_level = None
-    _prepare(connection, record)
-
-
-def _begin(connection: Connection) -> None:
-    # A migration takes the write lock at once: two upgrades then follow each other instead of failing.
-    exclusive = connection.get_execution_options().get("exclusive", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if exclusive else "BEGIN")
-
-
-def _prepare(connection: Any, _record: object) -> None:
-    """Set what every SQLite connection of ours needs."""
-    for pragma in _PRAGMAS:
-        connection.execute(pragma).close()
+        self._backend.close()

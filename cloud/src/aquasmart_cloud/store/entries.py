@@ -7,13 +7,14 @@ batch, a clock of claims) grows in one open entry instead of alarming again each
 
 from __future__ import annotations
 
-import sqlite3
 from typing import Any, NamedTuple
 
 import msgspec
 
 from aquasmart_cloud.core.ledger import without
 from aquasmart_cloud.core.model import Scale
+
+from .connection import Connection
 
 OVERLAP = "overlap"
 HOLE = "hole"
@@ -61,7 +62,7 @@ class Place(NamedTuple):
 class Entries:
     """The differences of one station, within one transaction."""
 
-    def __init__(self, connection: sqlite3.Connection, station_id: str, now_ms: int) -> None:
+    def __init__(self, connection: Connection, station_id: str, now_ms: int) -> None:
         self._connection = connection
         self._station_id = station_id
         self._now_ms = now_ms

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import accumulate
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from aquasmart_cloud.core.comparing import contents
 from aquasmart_cloud.core.decoding import decode_batch, inflate
@@ -20,9 +20,11 @@ from .database import Database
 from .stations import Stations
 
 _BATCHES = (
-    "SELECT stream, from_seq, received_at, encoding, body FROM batch"
-    " WHERE station_id = ? AND at_to >= ? AND at_from < ? ORDER BY at_from, stream, from_seq"
+    "SELECT at_from, stream, from_seq, received_at, encoding, body FROM batch"
+    " WHERE station_id = ? AND at_to >= ? AND at_from < ? AND (at_from, stream, from_seq) > (?, ?, ?)"
+    " ORDER BY at_from, stream, from_seq LIMIT 50"
 )
+_FIRST = (-(1 << 62), "0" * 32, 0)
 _SIGNED = (
     "SELECT key_id, timestamp_ms, target, encoding, idempotency_key, if_match, signature, body FROM batch"
     " WHERE station_id = ? AND stream = ? AND from_seq = ?"
@@ -46,14 +48,20 @@ class Event(NamedTuple):
 def events(database: Database, station_id: str, at_from: int, at_to: int) -> Iterator[Event]:
     """Events with `at_from` <= believed time < `at_to`, batch by batch in order of their beginning.
 
-    Errors: DatabaseError.
+    A page of bodies at a time: memory does not grow with what is asked for. Errors: DatabaseError.
     """
-    with database.reading() as connection:
-        for stream, from_seq, received_at, encoding, body in connection.execute(_BATCHES, (station_id, at_from, at_to)):
+    after: tuple[Any, ...] = _FIRST
+    while True:
+        with database.reading() as connection:
+            page = connection.execute(_BATCHES, (station_id, at_from, at_to, *after)).fetchall()
+        for _, stream, from_seq, received_at, encoding, body in page:
             batch = decode_batch(inflate(body, None if encoding == "-" else encoding))
             for event in unpack(batch, stream, received_at):
                 if event.seq >= from_seq and at_from <= event.at < at_to:
                     yield event
+        if not page:
+            return
+        after = tuple(page[-1][:3])
 
 
 def unpack(batch: Batch, stream: str, received_at: int) -> Iterator[Event]:

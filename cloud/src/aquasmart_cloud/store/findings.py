@@ -5,7 +5,7 @@ Part of the ingest transaction; every finding becomes a named entry. None of it 
 
 from __future__ import annotations
 
-import sqlite3
+import hashlib
 from typing import Any
 
 import msgspec
@@ -13,9 +13,10 @@ import msgspec
 from aquasmart_cloud.core.comparing import compare
 from aquasmart_cloud.core.decoding import decode_batch, inflate
 from aquasmart_cloud.core.epochs import BoardSpan, interleaved
-from aquasmart_cloud.core.model import DIAGNOSTIC, LIMIT, RESET, Batch
+from aquasmart_cloud.core.model import DIAGNOSTIC, LIMIT, MAX_TEXT, RESET, Batch
 
 from . import entries as names
+from .connection import Connection
 from .entries import Entries, Place
 from .marks import StreamState
 
@@ -33,7 +34,7 @@ _SPANS = (
 
 
 def find_repeated_differences(
-    connection: sqlite3.Connection,
+    connection: Connection,
     station_id: str,
     batch: Batch,
     body: bytes,
@@ -58,13 +59,13 @@ def find_repeated_differences(
         entries.once(names.ROW_DIFFERENCE, subject, place, (0, found.counts), volume_ul, detail)
 
 
-def find_clones(
-    connection: sqlite3.Connection, station_id: str, state: StreamState, batch: Batch, entries: Entries
-) -> None:
+def find_clones(connection: Connection, station_id: str, state: StreamState, batch: Batch, entries: Entries) -> None:
     """Remember the board that wrote this batch, and name two boards that write in turns.
 
     Looks further only when the board is another than that of the batch before: one station, one board is free.
     """
+    if state.latest_hardware_id == state.hardware_id:
+        return
     latest, text = connection.execute(_BOARDS, (station_id,)).fetchone()
     if latest == state.hardware_id:
         return
@@ -77,7 +78,7 @@ def find_clones(
     boards = [BoardSpan(*row) for row in connection.execute(_SPANS, (station_id,))]
     for one, other in interleaved(boards):
         detail = {"hardware_ids": [one, other], "stream": batch.stream}
-        entries.grow(names.CLONE_SUSPECTED, f"{one}/{other}", Place(None, None), (0, 0), 0, detail)
+        entries.grow(names.CLONE_SUSPECTED, _short(f"{one}/{other}"), Place(None, None), (0, 0), 0, detail)
 
 
 def find_unmeasured(state: StreamState, batch: Batch, entries: Entries) -> None:
@@ -115,6 +116,11 @@ def find_abandoned(state: StreamState, batch: Batch, entries: Entries) -> None:
         detail = {"stream": batch.stream, "events": _whole(said.get("events")), "meters": said.get("meters")}
         subject = f"{batch.stream}:{batch.first_seq + entry.row}"
         entries.once(names.ABANDONED, subject, Place(None, None), (0, 0), volume_ul, detail)
+
+
+def _short(subject: str) -> str:
+    """A subject that fits its column, whatever boards call themselves."""
+    return subject if len(subject) <= MAX_TEXT else hashlib.sha256(subject.encode()).hexdigest()
 
 
 def _whole(value: object) -> int | None:

@@ -6,12 +6,12 @@ It also notes on the station's row that it was heard, which is no total.
 from __future__ import annotations
 
 import json
-import sqlite3
 from typing import Any, NamedTuple
 from uuid import UUID
 
 from aquasmart_cloud.core.decoding import Heartbeat
 
+from .connection import Connection
 from .database import Database
 
 MOST_AT_ONCE = 500
@@ -48,7 +48,7 @@ def keep(database: Database, station_id: str, beat: Heartbeat, received_at: int)
     comparison is left out: marks and `behind` are of one database, so a backup has them as they were together.
     """
 
-    def write(connection: sqlite3.Connection) -> Wanted:
+    def write(connection: Connection) -> Wanted:
         connection.execute(_KEEP, (station_id, received_at, beat.payload))
         connection.execute(_SEEN, (received_at, station_id))
         if beat.retained is not None:
@@ -65,10 +65,10 @@ def keep(database: Database, station_id: str, beat: Heartbeat, received_at: int)
             connection.execute(_BEHIND, (bool(resend), station_id))
         return Wanted(resend[:MOST_AT_ONCE], whole_list=retained_digest != beat.retained_digest)
 
-    return database.write(write)
+    return database.write(write, station_id)
 
 
-def _lacking(connection: sqlite3.Connection, station_id: str, listed: list[tuple[str, int]]) -> list[dict[str, Any]]:
+def _lacking(connection: Connection, station_id: str, listed: list[tuple[str, int]]) -> list[dict[str, Any]]:
     """Streams whose end, by the station's list, is beyond our mark; what is unknown begins at seq 1."""
     marks = {UUID(str(stream)).hex: (seq, counts) for stream, seq, counts in connection.execute(_MARKS, (station_id,))}
     lacking = []

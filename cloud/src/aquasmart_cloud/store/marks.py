@@ -6,25 +6,29 @@ Part of the ingest transaction: every function takes its connection. What is don
 
 from __future__ import annotations
 
-import sqlite3
 from dataclasses import dataclass
 
 import msgspec
 
 from aquasmart_cloud.core.epochs import Former, alias_shift
-from aquasmart_cloud.core.ledger import newly_uncovered
+from aquasmart_cloud.core.ledger import Interval, newly_uncovered
 from aquasmart_cloud.core.model import BASELINE, RESET, Batch, MeterFields, Scale, StreamHeader
 from aquasmart_cloud.core.timeline import EARLIEST_MS
 
+from .connection import Connection
 from .entries import UNKNOWN_BEFORE, Entries, Place
 
 _FIND_STREAM = (
     "SELECT s.meter_id, s.epoch, s.ul_num, s.den, s.opening_counts, s.mark_seq, s.mark_counts, s.hardware_id,"
-    " e.root_epoch, e.shift_counts, r.epoch_from, r.counts_through, t.change_token"
-    " FROM stream s"
-    " LEFT JOIN change_stream t ON t.station_id = s.station_id AND t.stream = s.stream"
+    " c.change_token, t.hardware_id, e.root_epoch, e.shift_counts, r.epoch_from, r.counts_through, i.from_counts,"
+    " i.to_counts, i.ul_num, i.den, i.shift_counts, i.kind, i.stream"
+    " FROM stream s JOIN station t ON t.station_id = s.station_id"
+    " LEFT JOIN change_stream c ON c.station_id = s.station_id AND c.stream = s.stream"
     " LEFT JOIN epoch e ON e.station_id = s.station_id AND e.meter_id = s.meter_id AND e.epoch = s.epoch"
     " LEFT JOIN epoch r ON r.station_id = s.station_id AND r.meter_id = s.meter_id AND r.epoch = e.root_epoch"
+    " LEFT JOIN ledger_interval i ON i.station_id = s.station_id AND i.meter_id = s.meter_id"
+    " AND i.epoch = e.root_epoch AND i.from_counts = (SELECT MAX(l.from_counts) FROM ledger_interval l"
+    " WHERE l.station_id = s.station_id AND l.meter_id = s.meter_id AND l.epoch = e.root_epoch)"
     " WHERE s.station_id = ? AND s.stream = ?"
 )
 _INSERT_STREAM = (
@@ -60,6 +64,8 @@ class Account:
     shift_counts: int
     extent_from: int
     extent_through: int
+    last: Interval | None = None
+    """The root's last interval as it was when the stream was found; None where it has none, or the stream is new."""
 
     @property
     def place(self) -> Place:
@@ -75,22 +81,32 @@ class StreamState:
     mark_counts: int
     hardware_id: str
     account: Account | None
-    fresh: bool = False
+    latest_hardware_id: str | None = None
+    """The board of the station's batch before this one; None where it has to be looked up."""
     change_token: str | None = None
 
 
-def find_stream(connection: sqlite3.Connection, station_id: str, stream: str) -> StreamState | None:
+def find_stream(connection: Connection, station_id: str, stream: str) -> StreamState | None:
     """The stream's state, or None where it is unknown."""
     row = connection.execute(_FIND_STREAM, (station_id, stream)).fetchone()
     if row is None:
         return None
-    meter_id, _, ul_num, den, opening, mark_seq, mark_counts, hardware_id, root, shift, low, high, token = row
-    account = None if meter_id is None else Account(meter_id, Scale(ul_num, den), root, shift, low, high)
-    return StreamState(opening, mark_seq, mark_counts, hardware_id, account, change_token=token)
+    meter_id, _, ul_num, den, opening, mark_seq, mark_counts, hardware_id, token, latest, *rest = row
+    root, shift, low, high, *last = rest
+    account = None
+    if meter_id is not None:
+        account = Account(meter_id, Scale(ul_num, den), root, shift, low, high, _interval(*last))
+    return StreamState(opening, mark_seq, mark_counts, hardware_id, account, latest, token)
+
+
+def _interval(
+    start: int | None, end: int, ul_num: int, den: int, shift_counts: int, kind: str, stream: str
+) -> Interval | None:
+    return None if start is None else Interval(start, end, Scale(ul_num, den), shift_counts, kind, stream, None)
 
 
 def open_stream(
-    connection: sqlite3.Connection, station_id: str, batch: Batch, header: StreamHeader, entries: Entries, at: int
+    connection: Connection, station_id: str, batch: Batch, header: StreamHeader, entries: Entries, at: int
 ) -> StreamState:
     """Store a stream's header, and its epoch where that is new. `at`: believed time of the first row."""
     account = None
@@ -126,16 +142,16 @@ def open_stream(
     token = meter.change_token if meter else None
     if token is not None:
         connection.execute(_INSERT_CHANGE, (station_id, header.stream, token))
-    return StreamState(opening, 0, opening, header.hardware_id, account, fresh=True, change_token=token)
+    return StreamState(opening, 0, opening, header.hardware_id, account, change_token=token)
 
 
-def _find_epoch(connection: sqlite3.Connection, station_id: str, meter: MeterFields) -> Account | None:
+def _find_epoch(connection: Connection, station_id: str, meter: MeterFields) -> Account | None:
     row = connection.execute(_FIND_EPOCH, (station_id, meter.meter_id, meter.epoch)).fetchone()
     return None if row is None else Account(meter.meter_id, meter.scale, *row)
 
 
 def _open_epoch(
-    connection: sqlite3.Connection,
+    connection: Connection,
     station_id: str,
     meter: MeterFields,
     first_kind: str,
@@ -175,7 +191,7 @@ def _open_epoch(
 
 
 def reach(
-    connection: sqlite3.Connection, station_id: str, account: Account, stream: str, own_counts: int, entries: Entries
+    connection: Connection, station_id: str, account: Account, stream: str, own_counts: int, entries: Entries
 ) -> None:
     """Extend the epoch's extent to a position, naming what is skipped a hole: uncovered counts are never silent."""
     counts = own_counts + account.shift_counts
@@ -188,7 +204,7 @@ def reach(
     store_extent(connection, station_id, account)
 
 
-def store_extent(connection: sqlite3.Connection, station_id: str, account: Account) -> None:
+def store_extent(connection: Connection, station_id: str, account: Account) -> None:
     """Keep the extent of the root epoch."""
     connection.execute(
         _SET_EXTENT,

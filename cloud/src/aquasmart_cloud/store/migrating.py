@@ -40,8 +40,7 @@ def newest_revision() -> str:
 
 def current_revision(database: Database) -> str | None:
     """The database's revision, or None where it has no tables yet. Errors: DatabaseError when unreachable."""
-    if not Path(database.path).is_file():
-        raise DatabaseError(f"there is no database at {database.path}: run 'aquasmart-cloud db upgrade'")
+    database.require()
     try:
         with database.engine.connect() as connection:
             return MigrationContext.configure(connection).get_current_revision()
@@ -50,14 +49,14 @@ def current_revision(database: Database) -> str | None:
 
 
 def upgrade(database: Database) -> str:
-    """Apply every missing migration, creating the database file when there is none. Returns the revision.
+    """Apply every missing migration; returns the revision. Makes SQLite's file, never a PostgreSQL database.
 
-    Harmless when repeated; a migration that fails is rolled back whole (SQLite's DDL is transactional).
+    Harmless when repeated; a migration that fails is rolled back whole (DDL is transactional in both databases).
     Errors: DatabaseError.
     """
     try:
         with database.engine.execution_options(exclusive=True).begin() as connection:
             command.upgrade(_config(connection), "head")
     except SQLAlchemyError as fault:
-        raise DatabaseError(f"cannot bring {database.path} up to date: {fault}") from fault
+        raise DatabaseError(f"cannot bring {database.name} up to date: {fault}") from fault
     return newest_revision()

@@ -5,11 +5,11 @@ A notice becomes one row for each station it is for, so that sending, fetching a
 
 from __future__ import annotations
 
-import sqlite3
 from typing import Any
 
 from aquasmart_cloud.core.errors import StationError
 
+from .connection import Connection
 from .database import Database
 
 MOST_AT_ONCE = 50
@@ -28,23 +28,23 @@ _LIST = (
 )
 
 
-def newest(connection: sqlite3.Connection, station_id: str) -> int:
+def newest(connection: Connection, station_id: str) -> int:
     """The number of the station's newest notice, 0 where there is none."""
     return int(connection.execute(_NEWEST, (station_id,)).fetchone()[0])
 
 
-def after(connection: sqlite3.Connection, station_id: str, number: int) -> list[dict[str, Any]]:
+def after(connection: Connection, station_id: str, number: int) -> list[dict[str, Any]]:
     """The notices above a number, oldest first, at most `MOST_AT_ONCE`."""
     rows = connection.execute(_AFTER, (station_id, number, MOST_AT_ONCE))
     return [{"number": each, "text": text, "sent_at": sent_at} for each, text, sent_at in rows]
 
 
-def note_fetched(connection: sqlite3.Connection, station_id: str, low: int, high: int, now_ms: int) -> None:
+def note_fetched(connection: Connection, station_id: str, low: int, high: int, now_ms: int) -> None:
     """The station has been given the notices above `low`, up to `high`."""
     connection.execute(_FETCHED, (now_ms, station_id, low, high))
 
 
-def note_received(connection: sqlite3.Connection, station_id: str, number: int, now_ms: int) -> bool:
+def note_received(connection: Connection, station_id: str, number: int, now_ms: int) -> bool:
     """The station shows this notice. False where it has none of that number."""
     connection.execute(_RECEIVED, (now_ms, station_id, number))
     row = connection.execute("SELECT 1 FROM notice WHERE station_id = ? AND number = ?", (station_id, number))

@@ -8,7 +8,6 @@ takes it over. A process that was only slow finds its claim gone, and its work r
 
 from __future__ import annotations
 
-import sqlite3
 from typing import Any, NamedTuple
 
 import msgspec
@@ -16,6 +15,7 @@ import msgspec
 from aquasmart_cloud.core.operations import KEPT_MS, Operation
 from aquasmart_cloud.core.problems import Refusal
 
+from .connection import Connection
 from .database import Database
 
 CLAIM_MS = 30_000
@@ -87,7 +87,7 @@ def claim(
         return Claim(station_id, key, request_id)
 
 
-def finish(connection: sqlite3.Connection, held: Claim, status: int, document: dict[str, Any]) -> None:
+def finish(connection: Connection, held: Claim, status: int, document: dict[str, Any]) -> None:
     """Keep the answer, within the transaction that did the work.
 
     Errors: Refusal `operation-in-progress` where the claim was taken over: the caller's work is rolled back with it.

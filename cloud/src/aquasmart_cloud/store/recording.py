@@ -8,7 +8,6 @@ the booking: a retry, a replay or a concurrent copy finds every row at or below 
 
 from __future__ import annotations
 
-import sqlite3
 from typing import NamedTuple
 
 from aquasmart_cloud.core.accepting import Accepted, accept, events_in
@@ -20,6 +19,7 @@ from aquasmart_cloud.core.timeline import MinuteRun, Timeline
 
 from . import entries as names
 from .booking import Booking
+from .connection import Connection
 from .database import Database
 from .entries import Entries
 from .findings import find_abandoned, find_clones, find_repeated_differences, find_unmeasured
@@ -30,8 +30,8 @@ from .schema import GRAIN_WIDTHS_MS
 _NOT_NOTABLE = frozenset({HEARTBEAT, MERGED})
 
 _MARK = (
-    "UPDATE stream SET mark_seq = ?, mark_counts = ?, first_at = MIN(first_at, ?), last_at = MAX(last_at, ?)"
-    " WHERE station_id = ? AND stream = ?"
+    "UPDATE stream SET mark_seq = ?1, mark_counts = ?2, first_at = CASE WHEN ?3 < first_at THEN ?3 ELSE first_at END,"
+    " last_at = CASE WHEN ?4 > last_at THEN ?4 ELSE last_at END WHERE station_id = ?5 AND stream = ?6"
 )
 _BATCH = (
     "INSERT INTO batch (station_id, stream, from_seq, through_seq, counts_from, counts_through, at_from, at_to,"
@@ -44,8 +44,8 @@ _NOTABLE = (
 _ROLLUP = (
     "INSERT INTO rollup (station_id, meter_id, grain, bucket_at, volume_ul, disputed_ul, events)"
     " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (station_id, meter_id, grain, bucket_at) DO UPDATE SET"
-    " volume_ul = volume_ul + excluded.volume_ul, disputed_ul = disputed_ul + excluded.disputed_ul,"
-    " events = events + excluded.events"
+    " volume_ul = rollup.volume_ul + excluded.volume_ul, disputed_ul = rollup.disputed_ul + excluded.disputed_ul,"
+    " events = rollup.events + excluded.events"
 )
 _STATION = (
     "UPDATE station SET last_seen_at = COALESCE(?, last_seen_at), events = events + ?, volume_ul = volume_ul + ?,"
@@ -98,8 +98,19 @@ def record(
     """
     timeline = Timeline(batch, received_at)
     return database.write(
-        lambda connection: _Recording(connection, signed, batch, timeline, received_at).run(request_id, by_hand=by_hand)
+        lambda connection: _Recording(connection, signed, batch, timeline, received_at).run(
+            request_id, by_hand=by_hand
+        ),
+        signed.station_id,
     )
+
+
+def record_within(connection: Connection, signed: SignedBody, batch: Batch, received_at: int) -> Receipt:
+    """The same within a transaction of the caller's: for reckoning stored batches again (store.replaying).
+
+    Errors: Refusal; what the transaction then holds of the batch is for the caller to roll back.
+    """
+    return _Recording(connection, signed, batch, Timeline(batch, received_at), received_at).run("", by_hand=True)
 
 
 class _Recording:
@@ -107,7 +118,7 @@ class _Recording:
 
     def __init__(
         self,
-        connection: sqlite3.Connection,
+        connection: Connection,
         signed: SignedBody,
         batch: Batch,
         timeline: Timeline,

@@ -7,13 +7,13 @@ repeated, and wherever the power goes, both sides derive the same key from the s
 from __future__ import annotations
 
 import secrets
-import sqlite3
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from aquasmart_cloud.core.errors import StationError
 from aquasmart_cloud.core.problems import Refusal
 
+from .connection import Connection
 from .database import Database
 
 _OPEN = (
@@ -48,20 +48,18 @@ class Agreed(NamedTuple):
     station_nonce: str
 
 
-def pending(connection: sqlite3.Connection, station_id: str) -> Offer | None:
+def pending(connection: Connection, station_id: str) -> Offer | None:
     """The rotation that is announced to this station."""
     row = connection.execute(_OPEN, (station_id,)).fetchone()
     return None if row is None else Offer(row[0], row[1], row[3] is not None)
 
 
-def confirm(connection: sqlite3.Connection, station_id: str, key_id: str, now_ms: int) -> None:
+def confirm(connection: Connection, station_id: str, key_id: str, now_ms: int) -> None:
     """The new key has been used: it is announced no longer."""
     connection.execute(_CONFIRM, (now_ms, station_id, key_id))
 
 
-def agree(
-    connection: sqlite3.Connection, station_id: str, key_id: str, base_key_id: str, nonce: str, now_ms: int
-) -> Agreed:
+def agree(connection: Connection, station_id: str, key_id: str, base_key_id: str, nonce: str, now_ms: int) -> Agreed:
     """Keep the station's nonce, unless there is one already: the first counts. Errors: Refusal `not-found`."""
     connection.execute(_KEEP_FIRST, (base_key_id, nonce, now_ms, station_id, key_id))
     row = connection.execute(_FIND, (station_id, key_id)).fetchone()
@@ -70,7 +68,7 @@ def agree(
     return Agreed(row[1], row[0], row[2])
 
 
-def offer(database: Database, station_id: str, next_key_id: Callable[[sqlite3.Connection], str], now_ms: int) -> Offer:
+def offer(database: Database, station_id: str, next_key_id: Callable[[Connection], str], now_ms: int) -> Offer:
     """Offer a station a new key; the same offer again while one is open. Errors: StationError."""
     with database.writing() as connection:
         if connection.execute("SELECT 1 FROM station WHERE station_id = ?", (station_id,)).fetchone() is None:

@@ -6,10 +6,9 @@ total is a named entry, `scale-refused`, exact and kept up with every batch that
 
 from __future__ import annotations
 
-import sqlite3
-
 from aquasmart_cloud.core.model import Scale
 
+from .connection import Connection
 from .entries import Entries, Place
 
 SCALE_REFUSED = "scale-refused"
@@ -30,7 +29,7 @@ _BOOKED = (
 
 
 def refuse(
-    connection: sqlite3.Connection,
+    connection: Connection,
     station_id: str,
     change_token: str,
     meter_id: str,
@@ -44,7 +43,7 @@ def refuse(
     name_difference(connection, station_id, change_token, entries)
 
 
-def name_difference(connection: sqlite3.Connection, station_id: str, change_token: str, entries: Entries) -> None:
+def name_difference(connection: Connection, station_id: str, change_token: str, entries: Entries) -> None:
     """Bring the entry up to date; nothing where this change was not refused, or nothing stands under it."""
     row = connection.execute(_FIND, (station_id, change_token)).fetchone()
     if row is None:

@@ -4,7 +4,8 @@ Only definitions live here: no query, no connection, no behaviour. Each table's 
 Every growing table's keys begin with `station_id`, so that the same schema can be distributed by it
 (`docs/decisions`). All `_at` are Unix milliseconds UTC; volumes are integer microlitres (`_ul`); counts are
 integer positions of a meter's totaliser. Identities are (station, stream, seq) and never random per event:
-random keys were measured 16 times slower. What is in migrations/ must add up to exactly this.
+random keys were measured 16 times slower. What is in migrations/ must add up to exactly this; on PostgreSQL the keys of
+the two tables that are partitioned by time end with that time (store.partitions).
 """
 
 from __future__ import annotations
@@ -152,6 +153,7 @@ batch = Table(
     Column("body", LargeBinary, nullable=False),
     PrimaryKeyConstraint("station_id", "stream", "from_seq"),
     Index("ix_batch_station_time", "station_id", "at_from"),
+    postgresql_partition_by="RANGE (received_at)",
     comment="writer: store.recording. Event store and audit trail: the body as received with all its "
     "signature covers. Rows below from_seq were known before; at_from and at_to as believed = claimed"
     " + believed_shift_ms",
@@ -170,6 +172,7 @@ notable = Table(
     _text("data", nullable=True),
     PrimaryKeyConstraint("station_id", "stream", "seq"),
     Index("ix_notable_station_at", "station_id", "at"),
+    postgresql_partition_by="RANGE (at)",
     comment="writer: store.recording; store.resending puts a dead letter's own words in its gap's place. Rows "
     "that are not plain volume (nor idle heartbeats, nor merged), for people to see",
 )

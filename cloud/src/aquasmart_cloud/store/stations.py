@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import re
 import secrets
-import sqlite3
 from dataclasses import dataclass, field
 from typing import Any
 
 from aquasmart_cloud.core.errors import StationError
 from aquasmart_cloud.core.signing import derived_key
 
+from .connection import Connection
 from .database import Database
 from .rotation import Agreed
 from .sealing import seal, unseal
@@ -95,7 +95,7 @@ class Stations:
             _require(connection, station_id)
             return self._make_key(connection, station_id, now_ms)
 
-    def _make_key(self, connection: sqlite3.Connection, station_id: str, now_ms: int) -> NewKey:
+    def _make_key(self, connection: Connection, station_id: str, now_ms: int) -> NewKey:
         known = [row[0] for row in connection.execute(_KEYS, (station_id,))]
         key_id = f"k{len(known) + 1}"
         key = secrets.token_bytes(KEY_BYTES)
@@ -103,14 +103,12 @@ class Stations:
         connection.execute(_INSERT_KEY, (station_id, key_id, sealed, now_ms))
         return NewKey(station_id, key_id, key.hex())
 
-    def next_key_id(self, connection: sqlite3.Connection, station_id: str) -> str:
+    def next_key_id(self, connection: Connection, station_id: str) -> str:
         """An id for a key that will be derived. It never comes again, also not in a cloud restored from a backup."""
         known = connection.execute(_KEYS, (station_id,)).fetchall()
         return f"k{len(known) + 1}-{secrets.token_hex(4)}"
 
-    def add_derived(
-        self, connection: sqlite3.Connection, station_id: str, agreed: Agreed, key_id: str, now_ms: int
-    ) -> bool:
+    def add_derived(self, connection: Connection, station_id: str, agreed: Agreed, key_id: str, now_ms: int) -> bool:
         """Store the key that both sides derive, within the caller's transaction. True also where it is there already.
 
         False where the key that it would be derived from is unknown or revoked.
@@ -183,7 +181,7 @@ class Stations:
         return found | {"keys": keys}
 
 
-def _exists(connection: sqlite3.Connection, station_id: str) -> bool:
+def _exists(connection: Connection, station_id: str) -> bool:
     return connection.execute("SELECT 1 FROM station WHERE station_id = ?", (station_id,)).fetchone() is not None
 
 
@@ -193,6 +191,6 @@ def _unknown(station_id: str) -> StationError:
     )
 
 
-def _require(connection: sqlite3.Connection, station_id: str) -> None:
+def _require(connection: Connection, station_id: str) -> None:
     if not _exists(connection, station_id):
         raise _unknown(station_id)

@@ -28,7 +28,9 @@ def config() -> Response:
     try:
         with database.reading() as connection:
             found = config_documents.effective(connection, station_id)
-        database.write(lambda connection: config_documents.note_fetched(connection, station_id, found.version, now_ms))
+        database.write(
+            lambda connection: config_documents.note_fetched(connection, station_id, found.version, now_ms), station_id
+        )
         more = announcements(database, station_id, caller.signed.key_id, now_ms)
     except DatabaseError as error:
         raise unavailable(caller, error) from error
@@ -55,7 +57,9 @@ def notices_after() -> Response:
             found = notices.after(connection, station_id, low)
         if found:
             high = found[-1]["number"]
-            database.write(lambda connection: notices.note_fetched(connection, station_id, low, high, now_ms))
+            database.write(
+                lambda connection: notices.note_fetched(connection, station_id, low, high, now_ms), station_id
+            )
         more = announcements(database, station_id, caller.signed.key_id, now_ms)
     except DatabaseError as error:
         raise unavailable(caller, error) from error

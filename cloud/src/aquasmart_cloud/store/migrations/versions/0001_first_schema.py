@@ -14,6 +14,17 @@ branch_labels: str | None = None
 depends_on: str | None = None
 
 
+def _time(column: str) -> tuple[str, ...]:
+    """PostgreSQL wants the column that a table is partitioned by in its keys (docs/decisions/0029)."""
+    return (column,) if op.get_context().dialect.name == "postgresql" else ()
+
+
+def _default_partition(table: str) -> None:
+    """Takes what no month has been made for (store.partitions)."""
+    if op.get_context().dialect.name == "postgresql":
+        op.execute(f"CREATE TABLE {table}_default PARTITION OF {table} DEFAULT")
+
+
 def upgrade() -> None:
     """Make every table of store.schema."""
     op.create_table(
@@ -37,8 +48,10 @@ def upgrade() -> None:
         sa.Column("if_match", sa.Text(), nullable=True),
         sa.Column("signature", sa.LargeBinary(length=32), nullable=False),
         sa.Column("body", sa.LargeBinary(), nullable=False),
-        sa.PrimaryKeyConstraint("station_id", "stream", "from_seq", name=op.f("pk_batch")),
+        sa.PrimaryKeyConstraint("station_id", "stream", "from_seq", *_time("received_at"), name=op.f("pk_batch")),
+        postgresql_partition_by="RANGE (received_at)",
     )
+    _default_partition("batch")
     op.create_index("ix_batch_station_time", "batch", ["station_id", "at_from"], unique=False)
     op.create_table(
         "epoch",
@@ -109,8 +122,10 @@ def upgrade() -> None:
         sa.Column("kind", sa.String(length=200), nullable=False),
         sa.Column("flags", sa.BigInteger(), nullable=False),
         sa.Column("data", sa.Text(), nullable=True),
-        sa.PrimaryKeyConstraint("station_id", "stream", "seq", name=op.f("pk_notable")),
+        sa.PrimaryKeyConstraint("station_id", "stream", "seq", *_time("at"), name=op.f("pk_notable")),
+        postgresql_partition_by="RANGE (at)",
     )
+    _default_partition("notable")
     op.create_index("ix_notable_station_at", "notable", ["station_id", "at"], unique=False)
     op.create_table(
         "processing_log",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 
 from aquasmart_cloud.store.events import events, still_verifies
 from tests.integration.cloud.senders import NOW_MS, CloudUnderTest, Run, Sender
@@ -45,9 +44,8 @@ def test_a_stored_signature_holds_years_later_and_not_for_other_bytes(cloud: Clo
     cloud.stations.revoke("demo-1", None, cloud.now_ms)
     assert still_verifies(cloud.database, cloud.stations, "demo-1", stream, 1)
     assert not still_verifies(cloud.database, cloud.stations, "demo-1", stream, 2)
-    with sqlite3.connect(cloud.path) as connection:
+    with cloud.database.writing() as connection:
         connection.execute("UPDATE batch SET timestamp_ms = timestamp_ms + 1")
-    connection.close()
     assert not still_verifies(cloud.database, cloud.stations, "demo-1", stream, 1)
 
 
@@ -65,3 +63,14 @@ def test_a_stream_of_many_batches_costs_few_bytes(cloud: CloudUnderTest, sender:
         sender.take(run.batch([5, 6, 6, 7] * 125), packed=True)
     size = cloud.one("SELECT sum(length(body) + length(signature)) FROM batch")
     assert size / 5_000 < 2
+
+
+def test_more_batches_than_a_page_holds_are_read_in_order_and_once(cloud: CloudUnderTest, sender: Sender) -> None:
+    runs = [Run(BASE, at=NOW_MS - 60_000), Run(BASE + 500, at=NOW_MS - 60_000)]
+    for _ in range(55):
+        for run in runs:
+            sender.take(run.batch([1, 1]))
+    found = list(events(cloud.database, "demo-1", 0, NOW_MS * 2))
+    assert len(found) == len({(event.stream, event.seq) for event in found}) == 220
+    for run in runs:
+        assert [event.seq for event in found if event.stream == run.header["id"].replace("-", "")] == [*range(1, 111)]

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from tests.contract import reference as ref
 from tests.contract.messages import header, meterless_header
 from tests.integration.cloud.senders import NOW_MS, CloudUnderTest, Run, Sender
+from tests.integration.store.stores import Store
 
 BASE = 1_000_000
 DAY_MS = 86_400_000
@@ -319,11 +320,16 @@ def _interleaving(chance: random.Random) -> list[dict[str, Any]]:
     return sent
 
 
-@given(st.randoms(use_true_random=False))
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-def test_any_order_repetition_rollback_and_overlap_books_each_position_once(chance: random.Random) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        cloud = CloudUnderTest(Path(folder))
+@given(chance=st.randoms(use_true_random=False))
+@settings(
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+def test_any_order_repetition_rollback_and_overlap_books_each_position_once(
+    store: Store, chance: random.Random
+) -> None:
+    with tempfile.TemporaryDirectory() as folder, store.cloud(Path(folder)) as cloud:
         sender = cloud.station()
         batches = _interleaving(chance)
         pending = batches + [chance.choice(batches) for _ in range(len(batches))]
@@ -345,7 +351,6 @@ def test_any_order_repetition_rollback_and_overlap_books_each_position_once(chan
         for document in pending:
             assert sender.take(document)["inserted"] == 0
         assert total(cloud) == before
-        cloud.close()
 
 
 def test_the_header_a_stream_began_with_stays(cloud: CloudUnderTest, sender: Sender) -> None:
