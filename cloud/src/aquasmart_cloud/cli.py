@@ -16,7 +16,7 @@ from typing import Any
 
 import click
 
-from . import __version__
+from . import __version__, cli_clients
 from .config import MASTER_KEY, Config, initialise
 from .core.errors import CloudError
 from .store import migrating, sign_in
@@ -75,6 +75,9 @@ def _litres(volume_ul: int) -> str:
 @click.version_option(__version__)
 def main() -> None:
     """AquaSmart cloud: verifies, books and shows what the stations count."""
+
+
+cli_clients.register(main)
 
 
 @main.command()

@@ -1,9 +1,9 @@
 """The cloud's tables, in SQLAlchemy Core.
 
 Only definitions live here: no query, no connection, no behaviour. Each table's comment names its one writer.
-Every growing table's keys begin with `station_id`, so that the same schema can be distributed by it
-(`docs/decisions`). All `_at` are Unix milliseconds UTC; volumes are integer microlitres (`_ul`); counts are
-integer positions of a meter's totaliser. Identities are (station, stream, seq) and never random per event:
+Every growing table's keys begin with `station_id` (foreign events: `client_id`), so that the same schema can be
+distributed by it (`docs/decisions`). All `_at` are Unix milliseconds UTC; volumes are integer microlitres (`_ul`);
+counts are integer positions of a meter's totaliser. Identities are (station, stream, seq) and never random per event:
 random keys were measured 16 times slower. What is in migrations/ must add up to exactly this.
 """
 
@@ -24,6 +24,8 @@ from sqlalchemy import (
     Uuid,
 )
 from sqlalchemy.types import TypeEngine
+
+from . import foreign_schema
 
 metadata = MetaData(
     naming_convention={
@@ -254,7 +256,8 @@ processing_log = Table(
     _text("action", length=32),
     _text("detail"),
     PrimaryKeyConstraint("station_id", "log_id"),
-    comment="writer: store.recording. Audit trail: what each accepted request did; log_id grows by 1 per station",
+    comment="writer: store.recording, for foreign senders store.intake_log. Audit trail: what each accepted request"
+    " did; log_id grows by 1 per station or sender",
     sqlite_with_rowid=False,
 )
 
@@ -268,6 +271,8 @@ sign_in_link = Table(
     comment="writer: store.sign_in. One-time sign-in links, by the SHA-256 of their token (hex)",
     sqlite_with_rowid=False,
 )
+
+foreign_schema.add_to(metadata)
 
 GRAIN_WIDTHS_MS: dict[str, int] = {"minute": 60_000, "hour": 3_600_000, "day": 86_400_000}
 """Width of each rollup grain in milliseconds; `bucket_at` is a multiple of it."""

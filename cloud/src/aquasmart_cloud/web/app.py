@@ -11,7 +11,7 @@ from aquasmart_cloud.core.model import MAX_BODY_BYTES
 from aquasmart_cloud.store.database import Database
 from aquasmart_cloud.store.stations import Stations
 
-from . import answers, auth, health, pages, station_api
+from . import answers, auth, failed_api, health, pages, public_api, query_api, station_api
 from .services import EXTENSION, Cloud
 
 
@@ -28,6 +28,8 @@ def create_app(config: Config | None = None, clock_ms: Callable[[], int] = answe
     answers.install(app)
     app.register_blueprint(health.blueprint)
     app.register_blueprint(station_api.blueprint)
+    for blueprint in (public_api.blueprint, failed_api.blueprint, query_api.blueprint):
+        app.register_blueprint(blueprint)
     auth.install(app, database=database, master_key=chosen.master_key, admin_token=chosen.admin_token)
     pages.install(app, database=database)
     return app
