@@ -8,8 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from functools import cached_property
-from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import click
 import msgspec
@@ -187,15 +186,18 @@ def show_failed(wired: _Intake, failed_id: str) -> None:
 
 @failed.command("edit")
 @click.argument("failed_id")
-@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False, allow_dash=True))
+@click.argument("file", type=click.File("rb"))
 @_json
 @_wired
-def edit(wired: _Intake, failed_id: str, file: Path, *, as_json: bool) -> None:
-    """Process the corrected event in FILE (JSON) in place of one that failed. Exit status 1 if it fails again."""
+def edit(wired: _Intake, failed_id: str, file: BinaryIO, *, as_json: bool) -> None:
+    """Process the corrected event in FILE (JSON; - for standard input) in place of one that failed.
+
+    Exit status 1 if it fails again.
+    """
     _load(wired, failed_id)
-    text = click.get_binary_stream("stdin").read() if str(file) == "-" else file.read_bytes()
+    edited = _document(file.read(), "the event")
     with _refusals_in_words():
-        result = wired.reprocessing.one(_place(failed_id), _occasion(), _document(text, file))
+        result = wired.reprocessing.one(_place(failed_id), _occasion(), edited)
     if as_json:
         _print({"status": result.status, "event_id": result.event_id, "errors": result.errors})
     elif result.status != intake.FAILED:

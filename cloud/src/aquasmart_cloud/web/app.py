@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import cast
 
 from flask import Flask
 
 from aquasmart_cloud.config import Config
 from aquasmart_cloud.core.model import MAX_BODY_BYTES
 from aquasmart_cloud.store.database import Database
+from aquasmart_cloud.store.faulty import FaultyDatabase
 from aquasmart_cloud.store.stations import Stations
 
-from . import answers, auth, failed_api, health, pages, public_api, query_api, station_api
+from . import answers, auth, failed_api, faults, health, pages, public_api, query_api, station_api
 from .services import EXTENSION, Cloud
 
 
@@ -24,6 +26,10 @@ def create_app(config: Config | None = None, clock_ms: Callable[[], int] = answe
     app = Flask("aquasmart_cloud.web")
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     database = Database(chosen.database_url)
+    if chosen.faults:
+        faulty = FaultyDatabase(database)
+        faults.install(app, faulty, chosen.faults)
+        database = cast("Database", faulty)
     app.extensions[EXTENSION] = Cloud(chosen, database, Stations(database, chosen.master_key), clock_ms)
     answers.install(app)
     app.register_blueprint(health.blueprint)

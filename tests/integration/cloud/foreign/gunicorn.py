@@ -129,6 +129,10 @@ class Served:
         }
         return self.ask("POST", "/api/events", body, headers | changes)
 
+    def stations_add(self, station_id: str) -> None:
+        """A station that sends nothing here."""
+        Stations(self.database, self.master_key).add(station_id, "", 1)
+
     def query(self, text: str, *values: Any) -> list[tuple[Any, ...]]:
         """Rows of the database file, read as any third party would."""
         with closing(sqlite3.connect(f"file:{self.path}?mode=ro", uri=True, timeout=10)) as connection:
