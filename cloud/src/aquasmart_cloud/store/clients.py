@@ -103,7 +103,7 @@ class Clients:
     def add(self, name: str, now_ms: int) -> NewToken:
         """Make a client, called after its name. Errors: ClientError, DatabaseError."""
         client_id = PREFIX + _slug(name)
-        if not _CLIENT_ID.fullmatch(client_id) or len(name) > 200:
+        if not _CLIENT_ID.fullmatch(client_id) or len(name) > 200 or not name.isprintable():
             raise ClientError(f"{name!r} cannot name a client", "use a name with Latin letters or digits, up to 60")
         new = _new_token(client_id)
         with self._database.writing() as connection:
@@ -175,8 +175,8 @@ _SETTINGS = frozenset({"name", "date_order", "decimal_mark", "mapping", "most_ev
 def _faults(wanted: dict[str, Any]) -> Iterator[str]:
     """What is wrong with a client's settings."""
     name = wanted["name"]
-    if not isinstance(name, str) or not 1 <= len(name) <= 200:
-        yield "name must be a text of 1 to 200 characters"
+    if not isinstance(name, str) or not 1 <= len(name) <= 200 or not name.isprintable():
+        yield "name must be a text of 1 to 200 characters, all printable"
     if wanted["date_order"] not in ("dmy", "mdy"):
         yield "date_order must be dmy or mdy"
     if wanted["decimal_mark"] not in (".", ","):

@@ -10,7 +10,7 @@ from aquasmart_cloud.store.foreign_queries import SENDER_ID, Wanted
 
 MOST_ROWS = 1_000
 ROWS = 100
-_LONGEST = 300
+LONGEST = 300
 
 
 def wrong(name: str, what: str) -> Refusal:
@@ -25,8 +25,8 @@ def text(name: str) -> str | None:
         return None
     if len(values) > 1:
         raise wrong(name, "is given twice")
-    if not values[0] or len(values[0]) > _LONGEST or "\0" in values[0]:
-        raise wrong(name, f"must be a text of 1 to {_LONGEST} characters")
+    if not values[0] or len(values[0]) > LONGEST or "\0" in values[0]:
+        raise wrong(name, f"must be a text of 1 to {LONGEST} characters")
     return values[0]
 
 

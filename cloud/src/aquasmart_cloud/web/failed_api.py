@@ -14,6 +14,7 @@ from aquasmart_cloud.core.problems import Refusal
 from aquasmart_cloud.services.reprocessing import Reprocessing
 from aquasmart_cloud.store import failures, intake, intake_log
 from aquasmart_cloud.store.failures import STATES
+from aquasmart_cloud.store.foreign_queries import SENDER_ID
 
 from . import asked
 from .answers import json_answer
@@ -32,8 +33,9 @@ blueprint = Blueprint("failed_api", __name__)
 @blueprint.get("/api/failed-events")
 def list_failed() -> Response:
     """A page of failed events, open ones unless `state` says otherwise."""
+    wanted = asked.wanted(reader())
     state = asked.one_of("state", (*STATES, "all"), "open")
-    return failed_page(asked.wanted(reader()), asked.limit(), "" if state == "all" else state)
+    return failed_page(wanted, asked.limit(), "" if state == "all" else state)
 
 
 @blueprint.get("/api/failed-events/<failed_id>")
@@ -61,9 +63,10 @@ def dismiss(failed_id: str) -> Response:
     by = person()
     document = _document()
     reason = document.get("reason")
-    if document.keys() != {"reason"} or not isinstance(reason, str) or not 1 <= len(reason.strip()) <= LONGEST_REASON:
+    text = reason.strip() if isinstance(reason, str) and "\0" not in reason else ""
+    if document.keys() != {"reason"} or not 1 <= len(text) <= LONGEST_REASON:
         raise Refusal("invalid", f'send {{"reason": …}}, a text of 1 to {LONGEST_REASON} characters')
-    intake.dismiss(cloud().database, place_of(failed_id, None), reason.strip(), occasion(by))
+    intake.dismiss(cloud().database, place_of(failed_id, None), text, occasion(by))
     return json_answer(failed_document(_load(failed_id, None)))
 
 
@@ -71,6 +74,8 @@ def dismiss(failed_id: str) -> Response:
 def trail(client_id: str) -> Response:
     """A sender's audit trail, newest first."""
     person()
+    if not SENDER_ID.fullmatch(client_id):
+        raise Refusal("not-found", "there is no such client")
     before = asked.whole("before", (1 << 62), 1 << 62)
     return json_answer({"log": intake_log.trail(cloud().database, client_id, before, asked.limit())})
 

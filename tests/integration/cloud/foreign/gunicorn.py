@@ -6,6 +6,7 @@ import json
 import os
 import sqlite3
 import time
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
@@ -104,6 +105,19 @@ class Served:
             line.request(method, target, data, given)
             answer = line.getresponse()
             return Answer(answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read())
+
+    def stream(self, target: str, token: str) -> Iterator[bytes]:
+        """The lines of a long answer, one by one."""
+        with closing(HTTPConnection("127.0.0.1", self.port, timeout=60)) as line:
+            line.request("GET", target, None, {"Authorization": f"Bearer {token}"})
+            yield from line.getresponse()
+
+    def peak_kb(self) -> int:
+        """The most memory that any of the server's processes has had resident, KiB."""
+        assert self._group is not None
+        children = Path(f"/proc/{self._group.pid}/task/{self._group.pid}/children").read_text().split()
+        texts = [Path(f"/proc/{pid}/status").read_text() for pid in children]
+        return max(int(text.partition("VmHWM:")[2].split()[0]) for text in texts)
 
     def person(self, method: str, target: str, body: Any = None) -> Answer:
         """A request with the admin token."""

@@ -12,6 +12,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from pyarrow import parquet
 
 from tests.integration.cloud.foreign.gunicorn import ClientOf, Served, event
 
@@ -179,3 +180,30 @@ def test_a_spreadsheet_runs_no_formula_of_a_sender(served: Served) -> None:
 def test_health_is_open_and_says_no_figure(served: Served) -> None:
     answer = served.ask("GET", "/api/health")
     assert (answer.status, answer.json["status"], set(answer.json)) == (200, "ok", {"status", "database", "version"})
+
+
+def test_parquet_holds_the_same_rows(reader: ClientOf) -> None:
+    answer = reader.get("/api/events.parquet")
+    assert answer.status == 200
+    rows = parquet.read_table(io.BytesIO(answer.body)).to_pylist()
+    assert [each["id"] for each in rows] == [f"n{number}" for number in range(COUNT)]
+    assert {type(each["at"]) for each in rows} == {int}
+    assert [each["amount"] for each in rows[:2]] == ["1.25", "2.25"]
+    assert parquet.read_table(io.BytesIO(reader.get("/api/events.parquet?metric=none").body)).num_rows == 0
+
+
+def test_an_export_of_many_events_needs_the_memory_of_a_few(served: Served) -> None:
+    """100,000 events are 60 MB as JSON Lines; the server's memory must not grow with them."""
+    client = served.client("long export")
+    client.send(event(id="0"))
+    served.execute(
+        "WITH RECURSIVE n(i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM n WHERE i < 100000)"
+        " INSERT INTO foreign_event SELECT client_id, i, 'e' || i, metric, station, at + i, amount, normalised,"
+        " '[\"' || hex(zeroblob(100)) || '\"]', normaliser, raw, received_at FROM foreign_event, n WHERE client_id = ?",
+        client.client_id,
+    )
+    client.get("/api/events.jsonl?to=2024-03-01T10:15:05")
+    before_kb = served.peak_kb()
+    lines = sum(1 for _ in served.stream("/api/events.jsonl", client.token))
+    assert lines == 100_000
+    assert served.peak_kb() - before_kb < 10_000
