@@ -95,7 +95,7 @@ def test_a_corrupt_log_is_salvaged_and_the_meter_brings_back_the_rest(
     assert world.cloud.volume_ul() == volume_ul(world.site.meter_counts().lifetime)
     assert world.cloud.differences() == {}
     notable = [json.loads(data) for (data,) in world.cloud.query("SELECT data FROM notable WHERE kind = 'diagnostic'")]
-    assert [each["salvage"]["rows"] for each in notable] == [said["salvage"]["rows"]]
+    assert [each["salvage"]["rows"] for each in notable if "salvage" in each] == [said["salvage"]["rows"]]
     assert world.log.integrity() == "ok"
 
 

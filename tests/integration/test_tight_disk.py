@@ -223,5 +223,6 @@ def test_a_log_near_its_budget_thins_what_the_cloud_has_not_and_keeps_every_coun
     status = world.site.status()
     assert world.cloud.volume_ul() == status["log_ul"] == status["acked_ul"]
     assert world.cloud.events() == sum(world.log.last_seqs().values())
-    # The backlog's meter is another than the simulated one: its epoch begins without a former one that is known.
-    assert world.cloud.differences() == {"unknown-before": 0}
+    # The backlog's meter is another than the simulated one: its epoch begins without a former one that is known, or,
+    # on a machine without a clock of its own, with time between them that nobody measured.
+    assert world.cloud.differences() in ({"unknown-before": 0}, {"unmeasured": 0})

@@ -280,3 +280,21 @@ def test_a_closed_log_can_be_read_without_writing(writer: LogWriter, path: Path)
     with LogView(path) as log:
         assert log.standings()[0].last_seq == 1
     assert sorted(p.name for p in path.parent.iterdir()) == before
+
+
+def test_a_connection_that_fails_altogether_is_replaced_and_nothing_is_booked_twice(
+    writer: LogWriter, outbox: Outbox, path: Path
+) -> None:
+    writer.append(volumes(header(), 1_000_001))
+    outbox.look()
+    outbox._open().close()
+    writer._connected().close()
+    drafts = volumes(next(iter(outbox.lanes.values())).header, 1_000_002)
+    with pytest.raises(LogError):
+        writer.append(drafts)
+    assert [row.seq for row in writer.append(drafts)] == [2]
+    with pytest.raises(LogError):
+        outbox.move_mark(Mark(1, 1, 1_000_001, 1), 5)
+    outbox.look()
+    outbox.move_mark(Mark(1, 1, 1_000_001, 1), 5)
+    assert outbox.pending == 1

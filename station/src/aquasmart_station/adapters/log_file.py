@@ -109,6 +109,18 @@ def trouble(path: Path, fault: sqlite3.Error, what: str, *, hint: str = "") -> L
     return log_fault(fault, f"{what}: {fault}", hint=hint)
 
 
+def rolled_back(connection: sqlite3.Connection) -> bool:
+    """End the transaction of a write that failed. False where even that fails: the connection is then to be closed,
+    for a transaction that stays open would refuse every later one.
+    """
+    try:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+    except sqlite3.Error:
+        return False
+    return True
+
+
 def free_bytes(folder: Path) -> int:
     """What the partition of `folder` still takes from us. 0 where it cannot be asked."""
     try:

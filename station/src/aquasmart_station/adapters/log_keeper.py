@@ -15,7 +15,7 @@ from typing import Any
 from ..core.merging import Found, Thinning, ThinningPass
 from ..core.model import Row
 from ..core.retention import DiskUse, Limits, may_prune
-from .log_file import open_log, trouble
+from .log_file import open_log, rolled_back, trouble
 from .log_rows import row_crc32_of, sound_row
 from .log_space import disk_use, limits
 
@@ -137,8 +137,8 @@ class LogKeeper:
             yield connection
         except sqlite3.Error as fault:
             self._pass = None
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
+            if not rolled_back(connection):
+                self.close()
             raise trouble(self._path, fault, "the log cannot be looked after") from fault
 
     def _acknowledged_part(self, connection: sqlite3.Connection) -> list[tuple[int, int, int, int]]:

@@ -20,7 +20,7 @@ from ..core.merging import clipped
 from ..core.model import Kind, Row
 from ..core.rows import Rows
 from .log_clock import boot_offsets, cloud_time_ms, note_cloud_time
-from .log_file import log_fault, open_log, open_log_read_only, read_header, trouble
+from .log_file import log_fault, open_log, open_log_read_only, read_header, rolled_back, trouble
 from .log_lanes import Lane, Lanes, windows
 from .log_rows import sound_row, sound_rows
 
@@ -101,6 +101,11 @@ class Outbox:
         lane.acked_seq, lane.acked_counts, lane.hint = mark.acked_seq, mark.acked_counts, mark.position_hint
 
     def close(self) -> None:
+        self._fencing = 0
+        self._give_up_connection()
+
+    def _give_up_connection(self) -> None:
+        self._data_version = -1
         if self._connection is not None:
             self._connection.close()
             self._connection = None
@@ -203,7 +208,9 @@ class Outbox:
 
     def _open(self) -> sqlite3.Connection:
         if self._connection is None:
-            raise LogError("the log is not open")
+            if not self._fencing > 0:
+                raise LogError("the log is not open")
+            self._connection = open_log(self._path)  # it was given up; what this process took over is its own still
         return self._connection
 
     def _write(self, change: Callable[[sqlite3.Connection], object], what: str) -> None:
@@ -217,8 +224,8 @@ class Outbox:
             change(connection)
             connection.execute("COMMIT")
         except sqlite3.Error as fault:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
+            if not rolled_back(connection):
+                self._give_up_connection()
             raise trouble(self._path, fault, what) from fault
 
     def _sound_rows(self, lane: Lane, most_rows: int, after: int, acked_seq: int) -> Sequence[Row]:

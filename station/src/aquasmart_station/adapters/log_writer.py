@@ -15,7 +15,7 @@ from ..core.boot_clock import BootOffset
 from ..core.encoding import compact
 from ..core.model import Draft, Resume, Row, StreamHeader
 from .log_clock import boot_offsets, note_boot_offset
-from .log_file import header_text, last_sound_row, open_log, read_header, trouble
+from .log_file import header_text, last_sound_row, open_log, read_header, rolled_back, trouble
 from .log_rows import row_crc32
 
 _INSERT_EVENT = "INSERT INTO event VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
@@ -105,8 +105,8 @@ class LogWriter:
                 self._write(connection, plan)
                 self._adopt(plan)
         except sqlite3.Error as fault:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
+            if not rolled_back(connection):
+                self.close()  # which rolls back whatever it was; the next call opens another
             raise trouble(self._path, fault, "the log cannot be written") from fault
         rows, self._found = self._found, []
         return rows
