@@ -60,6 +60,11 @@ def status() -> str:
     return one_of("status", ("processed", "failed"), "processed")
 
 
+def of_stations() -> bool:
+    """Whether the stations' own events are asked for, not those of other systems."""
+    return one_of("of", ("events", "stations"), "events") == "stations"
+
+
 def instant_ms(name: str, default: int) -> int:
     """A time in any form that events may have, in Unix milliseconds."""
     value = text(name)

@@ -32,36 +32,50 @@ COLUMNS = (
     "normaliser",
 )
 """What a table of events has; lists and originals are in JSON Lines only."""
-_INTEGERS = frozenset({"at", "received_at", "normaliser"})
+STATION_COLUMNS = (
+    "station_id",
+    "meter_id",
+    "event_id",
+    "stream",
+    "seq",
+    "seqs",
+    "at",
+    "kind",
+    "flags",
+    "counts",
+    "volume_ul",
+)
+_INTEGERS = frozenset({"at", "received_at", "normaliser", "seq", "seqs", "flags", "counts", "volume_ul"})
 _GROUP = 5_000
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 Rows = Iterable[dict[str, Any]]
+Columns = tuple[str, ...]
 
 
-def answer(extension: str, rows: Rows, name: str) -> Response:
+def answer(extension: str, rows: Rows, name: str, columns: Columns) -> Response:
     """The rows as a file to keep. Errors: Refusal not-found for a form there is not."""
     if extension not in _FORMS:
         raise Refusal("not-found", f"there is no .{extension}; there are {', '.join('.' + each for each in _FORMS)}")
     mimetype, write = _FORMS[extension]
     found = iter(rows)
     first = list(islice(found, 1))
-    body = write(chain(first, found))
+    body = write(chain(first, found), columns)
     made = Response(stream_with_context(body), 200, mimetype=mimetype)
     made.headers["Content-Disposition"] = f'attachment; filename="{name}.{extension}"'
     made.headers["X-Content-Type-Options"] = "nosniff"
     return made
 
 
-def _jsonl(rows: Rows) -> Iterator[bytes]:
+def _jsonl(rows: Rows, columns: Columns) -> Iterator[bytes]:  # noqa: ARG001  (a line holds everything)
     encoder = msgspec.json.Encoder()
     return (encoder.encode(row) + b"\n" for row in rows)
 
 
-def _csv(rows: Rows) -> Iterator[bytes]:
-    yield _line(COLUMNS)
+def _csv(rows: Rows, columns: Columns) -> Iterator[bytes]:
+    yield _line(columns)
     for row in rows:
-        yield _line([_cell(row[name]) for name in COLUMNS])
+        yield _line([_cell(row[name]) for name in columns])
 
 
 def _line(cells: Iterable[Any]) -> bytes:
@@ -75,14 +89,14 @@ def _cell(value: Any) -> Any:
     return "'" + value if isinstance(value, str) and value.startswith(_FORMULA) else value
 
 
-def _parquet(rows: Rows) -> Iterator[bytes]:
+def _parquet(rows: Rows, columns: Columns) -> Iterator[bytes]:
     """Row groups of a few thousand; amounts stay texts, so that no reader rounds them."""
     try:
         import pyarrow as pa
         import pyarrow.parquet as pq
     except ImportError as error:
         raise Refusal("not-found", "Parquet needs the extra 'parquet': pip install aquasmart-cloud[parquet]") from error
-    schema = pa.schema([(name, pa.int64() if name in _INTEGERS else pa.string()) for name in COLUMNS])
+    schema = pa.schema([(name, pa.int64() if name in _INTEGERS else pa.string()) for name in columns])
     sink = _Sink()
     found = iter(rows)
     return _groups(pq.ParquetWriter(pa.PythonFile(sink, mode="w"), schema), schema, sink, found)
@@ -92,8 +106,8 @@ def _groups(writer: Any, schema: Any, sink: _Sink, rows: Iterator[dict[str, Any]
     import pyarrow as pa
 
     while group := list(islice(rows, _GROUP)):
-        columns = {name: [row[name] for row in group] for name in COLUMNS}
-        writer.write_table(pa.table(columns, schema=schema))
+        values = {name: [row[name] for row in group] for name in schema.names}
+        writer.write_table(pa.table(values, schema=schema))
         yield sink.taken()
     writer.close()
     yield sink.taken()
@@ -118,7 +132,7 @@ class _Sink(io.RawIOBase):
         return b"".join(parts)
 
 
-_FORMS: dict[str, tuple[str, Callable[[Rows], Iterator[bytes]]]] = {
+_FORMS: dict[str, tuple[str, Callable[[Rows, Columns], Iterator[bytes]]]] = {
     "csv": ("text/csv", _csv),
     "jsonl": ("application/x-ndjson", _jsonl),
     "parquet": ("application/vnd.apache.parquet", _parquet),

@@ -97,6 +97,15 @@ _SCHEMAS: Schema = {
         event_seq={"type": "integer"},
         original={},
     ),
+    "StationEvent": _object(
+        station_id=_TEXT,
+        meter_id=_TEXT_OR_NULL,
+        event_id=_TEXT,
+        stream=_TEXT,
+        **{name: {"type": "integer"} for name in ("seq", "seqs", "at", "flags", "counts", "volume_ul")},
+        kind=_TEXT,
+        data={},
+    ),
     "FailedEvent": _object(
         event_id=_TEXT,
         client_id=_TEXT,
@@ -172,6 +181,9 @@ _PAGES = [
 ]
 
 
+_OF = _query("of", {"enum": ["events", "stations"]}, "stations: what they counted themselves; for people")
+
+
 def _page(items: Schema) -> Schema:
     return _object(events=_list(items), next=_TEXT_OR_NULL)
 
@@ -220,15 +232,16 @@ DOCUMENT: Schema = {
                     *_FILTERS,
                     *_PAGES,
                     _query("status", {"enum": ["processed", "failed"]}, "failed ones instead"),
+                    _OF,
                 ],
-                "responses": _answers(_page({"oneOf": [_ref("Event"), _ref("FailedEvent")]})),
+                "responses": _answers(_page({"anyOf": [_ref("Event"), _ref("FailedEvent"), _ref("StationEvent")]})),
             },
         },
         "/api/events.csv": {
             "get": {
                 "operationId": "exportCsv",
                 "summary": "Every event wanted, as a stream; .jsonl and .parquet beside it",
-                "parameters": _FILTERS,
+                "parameters": [*_FILTERS, _OF],
                 "responses": _answers(None, media="text/csv"),
             }
         },
@@ -236,7 +249,7 @@ DOCUMENT: Schema = {
             "get": {
                 "operationId": "exportJsonLines",
                 "summary": "One event a line",
-                "parameters": _FILTERS,
+                "parameters": [*_FILTERS, _OF],
                 "responses": _answers(None, media="application/x-ndjson"),
             }
         },
@@ -296,7 +309,7 @@ DOCUMENT: Schema = {
                 "parameters": [
                     *_FILTERS,
                     _query("group_by", _TEXT, f"a list with commas of {', '.join(GROUPS)}; at most one time"),
-                    _query("of", {"enum": ["events", "stations"]}, "stations: their volume in microlitres"),
+                    _OF,
                 ],
                 "responses": _answers(_object(of=_TEXT, groups=_list(_ref("Group")))),
             }

@@ -6,6 +6,7 @@ Views only: who asks is `web.callers`, what an event means is core.normalising, 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -14,9 +15,10 @@ from flask import Blueprint, Response
 from aquasmart_cloud.core.normalising.incoming import ID_CONFLICT, incoming
 from aquasmart_cloud.core.normalising.reading import read_events
 from aquasmart_cloud.core.problems import Refusal
-from aquasmart_cloud.store import foreign_queries, intake
-from aquasmart_cloud.store.foreign_queries import SENDER_ID, Place
+from aquasmart_cloud.store import foreign_queries, intake, station_events
+from aquasmart_cloud.store.foreign_queries import SENDER_ID, Place, Wanted
 from aquasmart_cloud.store.intake import DUPLICATE, FAILED, PROCESSED, Result
+from aquasmart_cloud.store.station_events import Mark, Span
 
 from . import asked, exports
 from .answers import json_answer, trace_id
@@ -76,14 +78,16 @@ def status_of_all(results: Sequence[Result]) -> int:
 @blueprint.get("/api/events")
 def list_events() -> Response:
     """A page of events: processed ones, or with `status=failed` those that failed."""
-    wanted, database = asked.wanted(reader()), cloud().database
-    limit = asked.limit()
+    own, database = reader(), cloud().database
+    wanted, limit = asked.wanted(own), asked.limit()
+    if asked.of_stations():
+        return _station_page(own, wanted, limit)
     if asked.status() == "failed":
         return failed_page(wanted, limit, "open")
     cursor = asked.text("after")
     after = None if cursor is None else Place.of_text(cursor)
     if cursor is not None and after is None:
-        raise Refusal("invalid", "after: this is no cursor; use the 'next' of the page before")
+        raise asked.wrong("after", "this is no cursor; use the 'next' of the page before")
     found = foreign_queries.page(database, wanted, after, limit)
     following = foreign_queries.place_of(found[-1]).text() if len(found) == limit else None
     return json_answer({"events": found, "next": following})
@@ -92,8 +96,31 @@ def list_events() -> Response:
 @blueprint.get("/api/events.<extension>")
 def export_events(extension: str) -> Response:
     """All events wanted, as a stream: csv, jsonl or parquet."""
-    wanted = asked.wanted(reader())
-    return exports.answer(extension, foreign_queries.every(cloud().database, wanted), "events")
+    own = reader()
+    wanted = asked.wanted(own)
+    if asked.of_stations():
+        rows = (event for event, _ in station_events.events(cloud().database, _span(own, wanted)))
+        return exports.answer(extension, rows, "station-events", exports.STATION_COLUMNS)
+    return exports.answer(extension, foreign_queries.every(cloud().database, wanted), "events", exports.COLUMNS)
+
+
+def _station_page(own: str | None, wanted: Wanted, limit: int) -> Response:
+    """A page of what the stations counted, from their batches."""
+    cursor = asked.text("after")
+    after = None if cursor is None else Mark.of_text(cursor)
+    if cursor is not None and after is None:
+        raise asked.wrong("after", "this is no cursor; use the 'next' of the page before")
+    found = list(islice(station_events.events(cloud().database, _span(own, wanted), after), limit))
+    following = found[-1][1].text() if len(found) == limit else None
+    return json_answer({"events": [event for event, _ in found], "next": following})
+
+
+def _span(own: str | None, wanted: Wanted) -> Span:
+    if own is not None:
+        raise Refusal("forbidden", "a client sees its own events only")
+    if wanted.client_id is not None or wanted.metric is not None:
+        raise asked.wrong("of", "stations' events have no client and no metric; filter by station and time")
+    return Span(wanted.station, wanted.from_ms, wanted.to_ms)
 
 
 @blueprint.get("/api/events/<client_id>/<int:event_seq>")

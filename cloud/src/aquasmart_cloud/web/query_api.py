@@ -47,13 +47,12 @@ def aggregate() -> Response:
     """Count, sum, least, most, mean and percentiles, by the groups asked for."""
     own = reader()
     wanted = asked.wanted(own)
-    of = asked.one_of("of", ("events", "stations"), "events")
     question = Question(wanted, _groups())
-    if of == "stations":
+    if asked.of_stations():
         if own is not None:
             raise Refusal("forbidden", "a client sees figures of its own events only")
-        return json_answer({"of": of, "groups": aggregations.of_stations(cloud().database, question)})
-    return json_answer({"of": of, "groups": aggregations.of_events(cloud().database, question)})
+        return json_answer({"of": "stations", "groups": aggregations.of_stations(cloud().database, question)})
+    return json_answer({"of": "events", "groups": aggregations.of_events(cloud().database, question)})
 
 
 def _groups() -> tuple[str, ...]:
