@@ -3,6 +3,8 @@ SHELL := /bin/bash
 PYTHON ?= python3
 STATE ?= var
 PORT ?= 8000
+# Tests mostly wait for processes: one more than there are cores.
+JOBS ?= $(shell echo $$(($$(nproc) + 1)))
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
@@ -41,9 +43,9 @@ outage: ## Cut the network between the running station and the cloud
 outage-over: ## Restore it
 	@$(BIN)/python -m demo.outage --state "$(STATE)" restore
 
-test: $(VENV)/dev.stamp ## Every test this machine can run; says which it could not and why
+test: $(VENV)/dev.stamp ## Every test this machine can run; says which it could not and why (JOBS=1: one after the other)
 	@mkdir -p build && rm -rf build/coverage && mkdir -p build/coverage
-	@$(BIN)/python -m coverage run -m pytest $(ARGS)
+	@$(BIN)/python -m coverage run -m pytest $(if $(filter 1,$(JOBS)),,-n $(JOBS) --dist worksteal) $(ARGS)
 	@$(BIN)/python -m coverage combine -q
 	@$(BIN)/python -m coverage report --include='*/core/*,*/meters/*' --fail-under=95 > build/coverage/core.txt || { cat build/coverage/core.txt; echo "coverage of core/ and meters/ is below 95 %"; exit 1; }
 	@$(BIN)/python -m coverage report --fail-under=85 > build/coverage/all.txt || { cat build/coverage/all.txt; echo "coverage is below 85 %"; exit 1; }
@@ -71,7 +73,7 @@ package-check: $(VENV)/dev.stamp ## Install each package alone and import all of
 format: $(VENV)/dev.stamp ## Format the code
 	@$(BIN)/ruff check --fix-only -q . ; $(BIN)/ruff format -q .
 
-bench: $(VENV)/dev.stamp ## Figures beside the naive scheme (ONLY=log|sync|ingest|queries), build/bench.json
+bench: $(VENV)/dev.stamp ## Figures beside the naive scheme (ONLY=log|reader|sync|operations|ingest|queries), build/bench.json
 	@mkdir -p build && $(BIN)/python -m tests.bench $(if $(ONLY),--only $(ONLY))
 
 mutation: $(VENV)/dev.stamp ## Mutation testing of both cores: a reported figure, build/mutation.json

@@ -36,6 +36,9 @@ class MeterSpec:
     identity: str | None = None
     profile: str | None = None
     qmax_l_min: float = 60.0
+    jump: int = 0
+    """Counts that the register is off at each start."""
+    stuck: bool = False
     settings: Mapping[str, Any] = field(default_factory=dict)
     """Further keys of the station's [[meters]] table."""
 
@@ -45,6 +48,8 @@ class MeterSpec:
         words += ["--start-counts", str(self.start_counts), "--k-factor", self.k_factor]
         words += ["--pattern", self.pattern, "--flow-l-min", str(self.flow_l_min), "--seed", str(self.seed)]
         words += ["--volatile"] if self.volatile else []
+        words += ["--stuck"] if self.stuck else []
+        words += ["--jump", str(self.jump)] if self.jump else []
         words += ["--modulus", str(self.modulus)] if self.modulus else []
         return words + (["--identity", self.identity] if self.identity else [])
 
@@ -53,6 +58,7 @@ class MeterSpec:
         table: dict[str, Any] = {"id": self.id, "driver": self.driver, "port": f"run/{self.id}"}
         if self.driver == "pulse":
             table |= {"baud": 115200, "k_factor": self.k_factor}
+            table |= {"modulus": self.modulus} if self.modulus else {}
         else:
             table |= {"profile": self.profile or "tuf2000", "slave": 1}
         table |= {"qmax_l_min": self.qmax_l_min, "nonvolatile": not self.volatile}

@@ -48,6 +48,20 @@ def _can_mount() -> bool:
     return found.returncode == 0 and Path(found.stdout.strip()).exists()
 
 
+def _ends_well(*command: str) -> bool:
+    return shutil.which(command[0]) is not None and subprocess.run(command, capture_output=True).returncode == 0
+
+
+def _can_have_networks() -> bool:
+    """Whether a network of our own can be made: root, `ip`, and a kernel that lets us."""
+    if os.geteuid() != 0 or not _programs("ip")():
+        return False
+    name = f"aqprobe{os.getpid()}"
+    made = subprocess.run(["ip", "netns", "add", name], capture_output=True)
+    subprocess.run(["ip", "netns", "del", name], capture_output=True)
+    return made.returncode == 0
+
+
 CAPABILITIES: dict[str, Capability] = {
     "chromium": Capability(
         lambda: _any_program("chromium", "chromium-browser", "google-chrome")() and _any_program("chromedriver")(),
@@ -61,6 +75,14 @@ CAPABILITIES: dict[str, Capability] = {
     "socat": Capability(_programs("socat"), "socat: apt-get install socat"),
     "faketime": Capability(_programs("faketime"), "libfaketime: apt-get install faketime"),
     "loop": Capability(_can_mount, "root, loop devices and mkfs.ext4: run as root; apt-get install e2fsprogs mount"),
+    "mount-namespace": Capability(
+        lambda: (
+            os.geteuid() == 0 and subprocess.run(["unshare", "--mount", "true"], capture_output=True).returncode == 0
+        ),
+        "root and mount namespaces: run as root; apt-get install mount",
+    ),
+    "promtool": Capability(_programs("promtool"), "Prometheus' checker of metrics: apt-get install prometheus"),
+    "netns": Capability(_can_have_networks, "root and network namespaces: run as root; apt-get install iproute2"),
     "strace": Capability(_programs("strace"), "strace: apt-get install strace"),
 }
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from . import ingest, log, queries, station, wire
+from . import ingest, log, operations, queries, reader, station, sync_online, sync_road, wire
 from .figures import FULL, TINY, Figure, Sizes, show, write
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -22,11 +22,15 @@ WIDTH = 150
 def _sync(sizes: Sizes) -> Iterator[Figure]:
     yield from wire.measure()
     yield from station.measure(sizes)
+    yield from sync_road.measure(sizes)
+    yield from sync_online.measure(sizes)
 
 
 PARTS: dict[str, Callable[[Sizes], Iterator[Figure]]] = {
     "log": log.measure,
+    "reader": reader.measure,
     "sync": _sync,
+    "operations": operations.measure,
     "ingest": ingest.measure,
     "queries": queries.measure,
 }

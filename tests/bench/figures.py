@@ -53,6 +53,8 @@ class Sizes:
     naive_events: int
     backlog_rows: int
     naive_backlog_rows: int
+    naive_slow_rows: int
+    """Of the naive scheme, where each request takes half a second and more."""
     ingest_rows: dict[int, int]
     """Rows per batch → rows in all."""
     naive_ingest_rows: int
@@ -62,6 +64,13 @@ class Sizes:
     recoveries: int
     drains: int
     settle_s: float
+    online_s: float
+    operations: int
+    operation_samples: int
+    reader_events: tuple[int, int]
+    """Committed by one reader when its memory is looked at, the first and the second time."""
+    stall_settle: bool
+    """Whether to wait until the reader's window of polls holds nothing but the state that is measured."""
 
 
 FULL = Sizes(
@@ -70,6 +79,7 @@ FULL = Sizes(
     naive_events=3_000,
     backlog_rows=100_000,
     naive_backlog_rows=20_000,
+    naive_slow_rows=1_000,
     ingest_rows={50: 400_000, 500: 3_000_000, 2_000: 6_000_000},
     naive_ingest_rows=200_000,
     stations=500,
@@ -78,6 +88,11 @@ FULL = Sizes(
     recoveries=3,
     drains=3,
     settle_s=8.0,
+    online_s=45.0,
+    operations=1_000,
+    operation_samples=30,
+    reader_events=(100_000, 1_000_000),
+    stall_settle=True,
 )
 TINY = Sizes(
     commits=30,
@@ -85,6 +100,7 @@ TINY = Sizes(
     naive_events=30,
     backlog_rows=300,
     naive_backlog_rows=150,
+    naive_slow_rows=100,
     ingest_rows={50: 400},
     naive_ingest_rows=400,
     stations=3,
@@ -93,6 +109,11 @@ TINY = Sizes(
     recoveries=1,
     drains=1,
     settle_s=1.0,
+    online_s=5.0,
+    operations=20,
+    operation_samples=3,
+    reader_events=(1_000, 3_000),
+    stall_settle=False,
 )
 
 

@@ -40,8 +40,8 @@ def flash() -> Iterator[Flash]:
     """Mounted as the station mounts its data partition (ext4, commit=5), gone afterwards. Raises NoFlash."""
     if os.geteuid() != 0:
         raise NoFlash("mounting a loop device needs root")
-    if not (shutil.which("mkfs.ext4") and shutil.which("losetup")):
-        raise NoFlash("mkfs.ext4 or losetup is missing: apt-get install e2fsprogs mount")
+    if not all(map(shutil.which, ("mkfs.ext4", "losetup", "fsfreeze"))):
+        raise NoFlash("mkfs.ext4, losetup or fsfreeze is missing: apt-get install e2fsprogs mount util-linux")
     with tempfile.TemporaryDirectory(prefix="aquasmart-flash-") as name:
         image, folder = Path(name) / "image", Path(name) / "data"
         folder.mkdir()

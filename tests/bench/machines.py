@@ -6,6 +6,7 @@ import contextlib
 import os
 import socket
 import sqlite3
+import subprocess
 import sys
 import tempfile
 import time
@@ -96,6 +97,13 @@ def resident_mb(pid: int, *, peak: bool = False) -> float:
         if line.startswith(wanted):
             return int(line.split()[1]) * 1024 / 1e6
     raise ProcessLookupError(f"process {pid} tells no {wanted}")
+
+
+def bare_interpreter_mb() -> float:
+    """An interpreter that has imported nothing but what it starts with."""
+    code = "print(next(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return int(done.stdout) * 1024 / 1e6
 
 
 def disk_bytes(database: Path) -> int:

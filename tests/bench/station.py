@@ -19,7 +19,7 @@ from aquasmart_station.adapters.log_writer import LogWriter
 from demo.site import REPOSITORY, Site
 
 from .figures import Figure, Sizes
-from .machines import await_, resident_mb, site, steady_meter
+from .machines import await_, bare_interpreter_mb, resident_mb, site, steady_meter
 from .naive_drain import naive_events_per_s
 from .water import drafts, stream_header
 
@@ -56,7 +56,7 @@ def _offline(sizes: Sizes) -> Iterator[Figure]:
         bare = f"a bare interpreter; {sizes.backlog_rows:,} events behind"
         await_("the reader commits", lambda: _rows(log) > sizes.backlog_rows + 1)
         time.sleep(sizes.settle_s)
-        bare_mb = _bare_interpreter_mb()
+        bare_mb = bare_interpreter_mb()
         for name, budget_mb in (("reader", 24), ("sync", 36)):
             value = resident_mb(place.pid(name), peak=True)
             yield Figure(f"{name}.memory", value, "MB", budget_mb, reference=bare_mb, reference_is=bare)
@@ -90,10 +90,10 @@ def _drain(sizes: Sizes) -> Iterator[Figure]:
         for _ in range(sizes.drains):
             fill_log(log, sizes.backlog_rows)
             place.start("sync")
-            await_("the backlog is drained", lambda: _acknowledged(log) == sizes.backlog_rows, every_s=0.1)
+            await_("the backlog is drained", lambda: acknowledged(log) == sizes.backlog_rows, every_s=0.1)
             peak_mb = max(peak_mb, resident_mb(place.pid("sync"), peak=True))
             place.stop("sync")
-            rates.append(sizes.backlog_rows / _drained_in_s(log))
+            rates.append(sizes.backlog_rows / drained_in_s(log))
         events = place.totals()["stations"][0]["events"]
         if events != sizes.drains * sizes.backlog_rows:
             raise AssertionError(f"the cloud has {events} events of {sizes.drains * sizes.backlog_rows}")
@@ -108,11 +108,11 @@ def _drain(sizes: Sizes) -> Iterator[Figure]:
         reference_is="50 rows of JSON a request, each its own connection, row per event, no pause",
     )
     yield Figure(
-        "sync.memory_draining", peak_mb, "MB", 36, reference=_bare_interpreter_mb(), reference_is="a bare interpreter"
+        "sync.memory_draining", peak_mb, "MB", 36, reference=bare_interpreter_mb(), reference_is="a bare interpreter"
     )
 
 
-def _drained_in_s(log: Path) -> float:
+def drained_in_s(log: Path) -> float:
     with contextlib.closing(sqlite3.connect(log)) as connection:
         began_ms = connection.execute("SELECT at_ms FROM fence").fetchone()[0]
         ended_ms = connection.execute("SELECT max(acked_at_ms) FROM delivery").fetchone()[0]
@@ -123,20 +123,13 @@ def _rows(log: Path) -> int:
     return _number(log, "SELECT coalesce(max(position), 0) FROM event")
 
 
-def _acknowledged(log: Path) -> int:
+def acknowledged(log: Path) -> int:
     return _number(log, "SELECT coalesce(sum(acked_seq), 0) FROM delivery")
 
 
 def _number(log: Path, query: str) -> int:
     with contextlib.closing(sqlite3.connect(log, timeout=10)) as connection:
         return int(connection.execute(query).fetchone()[0])
-
-
-def _bare_interpreter_mb() -> float:
-    """An interpreter that has imported nothing but what it starts with."""
-    code = "print(next(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    return int(done.stdout) * 1024 / 1e6
 
 
 def _import_s() -> float:

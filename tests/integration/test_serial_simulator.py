@@ -172,6 +172,13 @@ def test_a_volatile_meter_begins_at_zero_and_its_lifetime_goes_on(meter: Meter) 
     port.close()
 
 
+def test_a_jump_moves_the_register_and_never_the_lifetime(meter: Meter) -> None:
+    for jump, register in (("500", 1_500), ("-1600", 999_900), ("0", 999_900)):
+        meter.start("--start-counts", "1000", "--modulus", "1000000", "--pattern", "idle", "--jump", jump)
+        assert meter.counts()[:2] == (register, 1_000)
+        meter.end(signal.SIGTERM)
+
+
 @pytest.mark.parametrize("modulus", ["4294967296", "65536"])
 def test_the_register_wraps(meter: Meter, modulus: str) -> None:
     start = int(modulus) - 20

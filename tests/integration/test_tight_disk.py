@@ -34,9 +34,10 @@ def tight(make_world: MakeWorld, tmp_path: Path) -> Iterator[tuple[World, Filler
 
 
 def degraded(world: World) -> list[str]:
-    """Whether the disk is full, as the station says: a busy or small disk has other reasons beside it (`disk-slow`,
-    and `disk-low`, the diagnostics' early word of the same, which lasts a minute longer)."""
-    return [reason for reason in reasons(world) if reason == "disk-full"]
+    """What the station says of a disk that is full; a busy one has `disk-slow` beside it."""
+    found = reasons(world)
+    assert not {"disk-full", "disk-low"} <= set(found), "one word for one disk"
+    return [reason for reason in found if reason == "disk-full"]
 
 
 def reasons(world: World) -> list[str]:

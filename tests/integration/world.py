@@ -114,8 +114,12 @@ class World:
 
     def with_pattern(self, pattern: str, meter_id: str = "tap-1") -> None:
         """Restart a simulated meter with another pattern of flow; its register goes on."""
+        self.with_meter(meter_id, pattern=pattern)
+
+    def with_meter(self, meter_id: str = "tap-1", **changes: Any) -> None:
+        """Restart a simulated meter as another: its pattern, identity, a jump of its register."""
         self.site.stop(f"meter:{meter_id}")
-        changed = (replace(m, pattern=pattern) if m.id == meter_id else m for m in self.site.meters)
+        changed = (replace(m, **changes) if m.id == meter_id else m for m in self.site.meters)
         self.site.meters = tuple(changed)
         self.site.start(f"meter:{meter_id}")
 

@@ -16,8 +16,12 @@ FLOATS_ALLOWED = {
     "station/src/aquasmart_station/core/anomaly.py": "z-scores that judge figures, never of counts that are booked",
     "station/src/aquasmart_station/core/rolling.py": "the mean and deviation that those are judged by",
     "station/src/aquasmart_station/core/backoff.py": "seconds to wait, drawn at random",
+    "station/src/aquasmart_station/core/pacing.py": "seconds to wait, drawn at random",
     "station/src/aquasmart_station/core/batching.py": "seconds a request took",
+    "station/src/aquasmart_station/core/metrics.py": "seconds for people's eyes, nothing that is booked",
     "station/src/aquasmart_station/core/outcome.py": "seconds of Retry-After",
+    "station/src/aquasmart_station/core/tally.py": "seconds that requests took and waits lasted",
+    "station/src/aquasmart_station/core/token_bucket.py": "an allowance that grows with the time",
 }
 """Core modules that handle durations, never volumes or counts, with the reason."""
 

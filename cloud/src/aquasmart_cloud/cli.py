@@ -6,63 +6,22 @@ says what to do next; status 78 for an unusable configuration, 1 for everything 
 
 from __future__ import annotations
 
-import json
-import time
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import click
 
-from . import __version__, cli_clients
-from .config import MASTER_KEY, Config, initialise
-from .core.errors import CloudError
+from . import __version__, cli_clients, cli_policy, cli_remote
+from .cli_wiring import Group as _Group
+from .cli_wiring import Wiring as _Wiring
+from .cli_wiring import as_json as _json
+from .cli_wiring import now_ms as _now_ms
+from .cli_wiring import print_json as _print_json
+from .cli_wiring import wired as _wired
+from .config import MASTER_KEY, initialise
 from .store import migrating, sign_in
-from .store.database import Database
-from .store.stations import NewKey, Stations
-
-
-class _Group(click.Group):
-    """Turns the package's errors into one line and its hint, instead of a traceback."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except CloudError as error:
-            raise click.ClickException(f"{error}\n{error.hint}".rstrip()) from error
-        except OSError as error:
-            raise click.ClickException(str(error)) from error
-
-
-@dataclass
-class _Wiring:
-    """What a command needs, made when it first asks: `init` works before any of it exists."""
-
-    @cached_property
-    def config(self) -> Config:
-        return Config.or_exit()
-
-    @cached_property
-    def database(self) -> Database:
-        return Database(self.config.database_url)
-
-    @cached_property
-    def stations(self) -> Stations:
-        return Stations(self.database, self.config.master_key)
-
-
-_wired = click.make_pass_decorator(_Wiring, ensure=True)
-_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
-
-
-def _print_json(document: object) -> None:
-    click.echo(json.dumps(document, ensure_ascii=False, separators=(", ", ": ")))
+from .store.stations import NewKey
 
 
 def _litres(volume_ul: int) -> str:
@@ -75,9 +34,6 @@ def _litres(volume_ul: int) -> str:
 @click.version_option(__version__)
 def main() -> None:
     """AquaSmart cloud: verifies, books and shows what the stations count."""
-
-
-cli_clients.register(main)
 
 
 @main.command()
@@ -202,6 +158,19 @@ def retire(wiring: _Wiring, station_id: str, *, as_json: bool) -> None:
         click.echo(f"{station_id} is retired")
 
 
+@station.command("reinstate")
+@click.argument("station_id")
+@_json
+@_wired
+def reinstate(wiring: _Wiring, station_id: str, *, as_json: bool) -> None:
+    """Take a retired station back. It asks again by itself within a quarter of an hour; everything it kept follows."""
+    wiring.stations.reinstate(station_id)
+    if as_json:
+        _print_json({"station_id": station_id, "state": "active"})
+    else:
+        click.echo(f"{station_id} is active again; it asks within a quarter of an hour")
+
+
 def _totals(stations: list[dict[str, Any]]) -> Mapping[str, Any]:
     rows = [{name: each[name] for name in ("station_id", "events", "volume_ul")} for each in stations]
     return {"stations": rows, "volume_ul": sum(row["volume_ul"] for row in rows)}
@@ -264,3 +233,12 @@ def sign_in_link(wiring: _Wiring, base_url: str | None, *, as_json: bool) -> Non
         _print_json({"url": url, "token": token, "expires_at": now_ms + sign_in.LIFETIME_MS})
     else:
         click.echo(url)
+
+
+cli_clients.register(main)
+main.add_command(cli_policy.policy)
+main.add_command(cli_remote.config)
+main.add_command(cli_remote.notice)
+main.add_command(cli_remote.operations)
+station.add_command(cli_remote.rotate)
+station.add_command(cli_remote.join_group)

@@ -3,48 +3,33 @@
 from __future__ import annotations
 
 import secrets
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from functools import cached_property
 from typing import Any, BinaryIO
 
 import click
 import msgspec
 
-from .config import Config
+from .cli_wiring import Wiring, as_json, now_ms, wired
 from .core.errors import ClientError
 from .core.normalising.reading import read_json
 from .core.problems import Refusal
 from .services.reprocessing import Reprocessing
 from .store import failures, foreign_queries, intake
 from .store.clients import Clients, NewToken
-from .store.database import Database
 from .store.failures import Failed, parse_failed_id
 from .store.intake_log import Occasion
 
 _ALL_TIME = (0, 1 << 62)
-_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
 
 
-class _Intake:
-    """What these commands need, made when they first ask."""
-
-    @cached_property
-    def database(self) -> Database:
-        return Database(Config.or_exit().database_url)
-
-    @cached_property
-    def clients(self) -> Clients:
-        return Clients(self.database)
-
-    @property
-    def reprocessing(self) -> Reprocessing:
-        return Reprocessing(self.database, self.clients)
+def _clients(wiring: Wiring) -> Clients:
+    return Clients(wiring.database)
 
 
-_wired = click.make_pass_decorator(_Intake, ensure=True)
+def _reprocessing(wiring: Wiring) -> Reprocessing:
+    return Reprocessing(wiring.database, _clients(wiring))
 
 
 def register(main: click.Group) -> None:
@@ -55,16 +40,17 @@ def register(main: click.Group) -> None:
 
 
 def _occasion() -> Occasion:
-    return Occasion(time.time_ns() // 1_000_000, secrets.token_hex(16), secrets.token_hex(16), "command line")
+    return Occasion(now_ms(), secrets.token_hex(16), secrets.token_hex(16), "command line")
 
 
-def _print(document: object) -> None:
+def print_json(document: object) -> None:
+    """One document on one line; originals as they are kept, so that no number changes."""
     click.echo(msgspec.json.encode(document).decode())
 
 
 def _print_token(new: NewToken, *, as_json: bool) -> None:
     if as_json:
-        _print({"client_id": new.client_id, "token": new.token})
+        print_json({"client_id": new.client_id, "token": new.token})
         return
     click.echo(f"client {new.client_id}, token shown this once:\n{new.token}")
     click.echo("it is sent with every request as  Authorization: Bearer TOKEN  (docs/integrator.md)")
@@ -77,31 +63,31 @@ def client() -> None:
 
 @client.command("add")
 @click.argument("name")
-@_json
-@_wired
-def add(wired: _Intake, name: str, *, as_json: bool) -> None:
+@as_json
+@wired
+def add(wiring: Wiring, name: str, *, as_json: bool) -> None:
     """Make a client and print its token, once."""
-    _print_token(wired.clients.add(name, _occasion().now_ms), as_json=as_json)
+    _print_token(_clients(wiring).add(name, _occasion().now_ms), as_json=as_json)
 
 
 @client.command("new-token")
 @click.argument("client_id")
-@_json
-@_wired
-def new_token(wired: _Intake, client_id: str, *, as_json: bool) -> None:
+@as_json
+@wired
+def new_token(wiring: Wiring, client_id: str, *, as_json: bool) -> None:
     """Replace a client's token and print the new one, once. The former one is refused from now on."""
-    _print_token(wired.clients.new_token(client_id), as_json=as_json)
+    _print_token(_clients(wiring).new_token(client_id), as_json=as_json)
 
 
 @client.command("list")
-@_json
-@_wired
-def list_clients(wired: _Intake, *, as_json: bool) -> None:
+@as_json
+@wired
+def list_clients(wiring: Wiring, *, as_json: bool) -> None:
     """Every client."""
-    found = [each.document() for each in wired.clients.all()]
-    processed = foreign_queries.senders(wired.database)
+    found = [each.document() for each in _clients(wiring).all()]
+    processed = foreign_queries.senders(wiring.database)
     if as_json:
-        _print({"clients": [each | {"processed": processed.get(each["client_id"], 0)} for each in found]})
+        print_json({"clients": [each | {"processed": processed.get(each["client_id"], 0)} for each in found]})
         return
     for each in found:
         click.echo(f"{each['client_id']}  {each['state']}  {processed.get(each['client_id'], 0)} events")
@@ -111,10 +97,10 @@ def list_clients(wired: _Intake, *, as_json: bool) -> None:
 
 @client.command("show")
 @click.argument("client_id")
-@_wired
-def show(wired: _Intake, client_id: str) -> None:
+@wired
+def show(wiring: Wiring, client_id: str) -> None:
     """One client's settings, as JSON (never its token)."""
-    _print(wired.clients.show(client_id).document())
+    print_json(_clients(wiring).show(client_id).document())
 
 
 @client.command("set")
@@ -128,24 +114,24 @@ def show(wired: _Intake, client_id: str) -> None:
     type=click.File("rb"),
     help='JSON: {"fields": {their name: ours}, "defaults": {ours: value}}; - reads standard input.',
 )
-@_wired
-def change(wired: _Intake, /, client_id: str, mapping: Any, **settings: Any) -> None:
+@wired
+def change(wiring: Wiring, /, client_id: str, mapping: Any, **settings: Any) -> None:
     """Change how a client's events are read, or its limits; acts on its next request."""
     changes = {name: value for name, value in settings.items() if value is not None}
     if mapping is not None:
         changes["mapping"] = _document(mapping.read(), "the mapping")
-    _print(wired.clients.change(client_id, changes).document())
+    print_json(_clients(wiring).change(client_id, changes).document())
 
 
 @client.command("revoke")
 @click.argument("client_id")
-@_json
-@_wired
-def revoke(wired: _Intake, client_id: str, *, as_json: bool) -> None:
+@as_json
+@wired
+def revoke(wiring: Wiring, client_id: str, *, as_json: bool) -> None:
     """Refuse a client's requests from this moment on. What it sent stays."""
-    wired.clients.revoke(client_id)
+    _clients(wiring).revoke(client_id)
     if as_json:
-        _print({"client_id": client_id, "state": "revoked"})
+        print_json({"client_id": client_id, "state": "revoked"})
     else:
         click.echo(f"{client_id} is revoked")
 
@@ -158,18 +144,18 @@ def failed() -> None:
 @failed.command("list")
 @click.option("--client", "client_id", default=None, help="Of one client only.")
 @click.option("--all", "every", is_flag=True, help="Processed and dismissed ones too.")
-@_json
-@_wired
-def list_failed(wired: _Intake, client_id: str | None, *, every: bool, as_json: bool) -> None:
+@as_json
+@wired
+def list_failed(wiring: Wiring, client_id: str | None, *, every: bool, as_json: bool) -> None:
     """Open failures, the oldest first; with --json one document per line."""
     told = False
-    for sender in [client_id] if client_id else foreign_queries.senders(wired.database):
+    for sender in [client_id] if client_id else foreign_queries.senders(wiring.database):
         after = 0
-        while found := failures.page(wired.database, sender, after, _ALL_TIME, "" if every else failures.OPEN, 200):
+        while found := failures.page(wiring.database, sender, after, _ALL_TIME, "" if every else failures.OPEN, 200):
             after, told = found[-1].failed_seq, True
             for each in found:
                 if as_json:
-                    _print(_document_of(each))
+                    print_json(_document_of(each))
                 else:
                     click.echo(f"{each.failed_id}  {each.state}  {_reasons(each)}")
     if not (told or as_json):
@@ -178,28 +164,28 @@ def list_failed(wired: _Intake, client_id: str | None, *, every: bool, as_json: 
 
 @failed.command("show")
 @click.argument("failed_id")
-@_wired
-def show_failed(wired: _Intake, failed_id: str) -> None:
+@wired
+def show_failed(wiring: Wiring, failed_id: str) -> None:
     """One failure with what came, as JSON."""
-    _print(_document_of(_load(wired, failed_id)))
+    print_json(_document_of(_load(wiring, failed_id)))
 
 
 @failed.command("edit")
 @click.argument("failed_id")
 @click.argument("file", type=click.File("rb"))
-@_json
-@_wired
-def edit(wired: _Intake, failed_id: str, file: BinaryIO, *, as_json: bool) -> None:
+@as_json
+@wired
+def edit(wiring: Wiring, failed_id: str, file: BinaryIO, *, as_json: bool) -> None:
     """Process the corrected event in FILE (JSON; - for standard input) in place of one that failed.
 
     Exit status 1 if it fails again.
     """
-    _load(wired, failed_id)
+    _load(wiring, failed_id)
     edited = _document(file.read(), "the event")
     with _refusals_in_words():
-        result = wired.reprocessing.one(_place(failed_id), _occasion(), edited)
+        result = _reprocessing(wiring).one(_place(failed_id), _occasion(), edited)
     if as_json:
-        _print({"status": result.status, "event_id": result.event_id, "errors": result.errors})
+        print_json({"status": result.status, "event_id": result.event_id, "errors": result.errors})
     elif result.status != intake.FAILED:
         click.echo(f"{failed_id} is {result.status} as event {result.event_id}")
     if result.status == intake.FAILED:
@@ -210,14 +196,14 @@ def edit(wired: _Intake, failed_id: str, file: BinaryIO, *, as_json: bool) -> No
 @failed.command("dismiss")
 @click.argument("failed_id")
 @click.option("--reason", required=True, help="Why it needs no event; kept for ever.")
-@_json
-@_wired
-def dismiss(wired: _Intake, failed_id: str, reason: str, *, as_json: bool) -> None:
+@as_json
+@wired
+def dismiss(wiring: Wiring, failed_id: str, reason: str, *, as_json: bool) -> None:
     """Close a failure without an event."""
     with _refusals_in_words():
-        intake.dismiss(wired.database, _place(failed_id), reason, _occasion())
+        intake.dismiss(wiring.database, _place(failed_id), reason, _occasion())
     if as_json:
-        _print({"event_id": failed_id, "state": failures.DISMISSED})
+        print_json({"event_id": failed_id, "state": failures.DISMISSED})
     else:
         click.echo(f"{failed_id} is dismissed")
 
@@ -225,21 +211,21 @@ def dismiss(wired: _Intake, failed_id: str, reason: str, *, as_json: bool) -> No
 @click.command()
 @click.option("--client", "client_id", default=None, help="Of one client only.")
 @click.option("--all", "everything", is_flag=True, help="Every open failure, not only those of an older version.")
-@_json
-@_wired
-def reprocess(wired: _Intake, client_id: str | None, *, everything: bool, as_json: bool) -> None:
+@as_json
+@wired
+def reprocess(wiring: Wiring, client_id: str | None, *, everything: bool, as_json: bool) -> None:
     """Try failed events again: after an update (those of an older version), or with --all after a new mapping."""
-    done = wired.reprocessing.all(_occasion(), client_id, everything=everything)
+    done = _reprocessing(wiring).all(_occasion(), client_id, everything=everything)
     if as_json:
-        _print(asdict(done))
+        print_json(asdict(done))
         return
     click.echo(
         f"{done.tried} tried: {done.processed} processed, {done.duplicates} known already, {done.failed} fail still"
     )
 
 
-def _load(wired: _Intake, failed_id: str) -> Failed:
-    found = failures.show(wired.database, _place(failed_id))
+def _load(wiring: Wiring, failed_id: str) -> Failed:
+    found = failures.show(wiring.database, _place(failed_id))
     if found is None:
         raise _no_failure(failed_id)
     return found

@@ -6,6 +6,7 @@ the file's folder. Unknown keys are faults: a misspelt setting must not be silen
 
 from __future__ import annotations
 
+import os
 import re
 import stat
 import tomllib
@@ -35,6 +36,9 @@ class CloudConfig:
     tls_1_2: bool
     connect_timeout_s: float
     read_timeout_s: float
+    client_certificate_file: Path | None = None
+    client_key_file: Path | None = None
+    """None: the key stands in the certificate's file."""
 
     def __repr__(self) -> str:
         return f"CloudConfig(url={self.url!r}, key_id={self.key_id!r}, key=…)"
@@ -79,6 +83,13 @@ class SyncConfig:
     linger_s: float
     heartbeat_s: float
     batch_rows_max: int
+    bytes_per_hour: int | None
+    """None: the link is not metered."""
+    burst_bytes: int
+    recheck_s: float
+    """How often a hold is tried again."""
+    trial_s: float
+    """How long a configuration that could break polling or the link is on trial."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +117,10 @@ class Config:
     @property
     def log_path(self) -> Path:
         return self.state_dir / "log.db"
+
+    @property
+    def ops_path(self) -> Path:
+        return self.state_dir / "ops.db"
 
     @property
     def live_path(self) -> Path:
@@ -150,7 +165,8 @@ class _Table:
             return default
         if isinstance(value, bool) or not isinstance(value, int | Decimal) or not Decimal(value).is_finite():
             value = None
-        if value is None or not least <= value <= most:
+        # By decimals: as a float 0.05 is above 0.05, and would refuse what its own message allows.
+        if value is None or not Decimal(str(least)) <= value <= Decimal(str(most)):
             self.fault(key, f"must be a number from {least:g} to {most:g}")
             return default
         return float(value)
@@ -226,27 +242,53 @@ def _cloud(table: _Table, folder: Path) -> CloudConfig:
     if url and not re.fullmatch(r"https?://[^\s/?#@]+", url):
         table.fault("url", f"{url!r} must be http:// or https:// with a host and perhaps a port, nothing more")
     key_file = table.text("key_file")
-    ca_file = table.raw("ca_file")
-    if ca_file is not None and not (isinstance(ca_file, str) and (folder / ca_file).is_file()):
-        table.fault("ca_file", f"{ca_file!r} is not a file")
-        ca_file = None
+    certificate = _file(table, "client_certificate_file", folder)
+    own_key = _file(table, "client_key_file", folder)
+    if own_key is not None and certificate is None:
+        table.fault("client_key_file", "is of no use without client_certificate_file")
+    _private(table, "client_key_file" if own_key else "client_certificate_file", own_key or certificate)
     config = CloudConfig(
         url=url,
         key_id=table.text("key_id", KEY_ID),
         key=_key(table, folder / key_file) if key_file else b"",
-        ca_file=folder / ca_file if ca_file else None,
+        ca_file=_file(table, "ca_file", folder),
         tls_1_2=table.yes_no("tls_1_2") or False,
         connect_timeout_s=table.number("connect_timeout_s", 5.0, 0.1, 120),
         read_timeout_s=table.number("read_timeout_s", 30.0, 0.1, 600),
+        client_certificate_file=certificate,
+        client_key_file=own_key,
     )
     table.done()
     return config
 
 
+def _file(table: _Table, key: str, folder: Path) -> Path | None:
+    """A file that must be there, where one is named at all."""
+    name = table.raw(key)
+    if name is None:
+        return None
+    if not (isinstance(name, str) and (folder / name).is_file()):
+        table.fault(key, f"{name!r} is not a file")
+        return None
+    return folder / name
+
+
+def _private(table: _Table, key: str, path: Path | None) -> None:
+    """A fault where others than the owner can read what holds a key."""
+    mode = 0 if path is None else stat.S_IMODE(path.stat().st_mode)
+    if mode & 0o077:
+        table.fault(key, f"{path} holds a key and can be read by others (mode {mode:o}): chmod 600 it")
+
+
 def _key(table: _Table, path: Path) -> bytes:
     """The station's key: 64 hex digits in a file that only its owner can read."""
+    # systemd hands services their secrets in a folder of its own, whose access it guards (LoadCredential=).
+    credentials = os.environ.get("CREDENTIALS_DIRECTORY")
+    given = Path(credentials) / path.name if credentials else None
+    if given is not None and given.is_file():
+        path = given
     try:
-        mode = path.stat().st_mode
+        mode = 0o600 if path is given else path.stat().st_mode
         text = path.read_text(encoding="ascii").strip()
     except OSError as fault:
         table.fault("key_file", f"{path} cannot be read: {fault.strerror}")
@@ -301,10 +343,15 @@ def _detect(table: _Table) -> DetectConfig:
 
 
 def _sync(table: _Table) -> SyncConfig:
+    bytes_per_hour = table.whole("bytes_per_hour", 0, 10_000, 1 << 40) or None
     config = SyncConfig(
         linger_s=table.number("linger_s", 2.0, 0, 3_600),
         heartbeat_s=table.number("heartbeat_s", 60, 1, 86_400),
         batch_rows_max=table.whole("batch_rows_max", 2_000, 1, 10_000),
+        bytes_per_hour=bytes_per_hour,
+        burst_bytes=table.whole("burst_bytes", bytes_per_hour or 0, 1_000, 1 << 40),
+        trial_s=table.number("trial_s", 600, 1, 86_400),
+        recheck_s=table.number("recheck_s", 900, 1, 3_600),
     )
     table.done()
     return config
@@ -335,6 +382,7 @@ def _meter(table: _Table, folder: Path) -> MeterConfig:
         nonvolatile=table.yes_no("nonvolatile"),
         profile=table.text("profile", default="") if table.raw("profile") is not None else None,
         slave=table.whole("slave", 1, 1, 247),
+        modulus=table.whole("modulus", 0, 2, 1 << 32) or None,
     )
     table.done()
     if settings.driver:

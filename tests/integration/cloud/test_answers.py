@@ -27,9 +27,9 @@ BEAT = {
 
 
 def test_a_path_that_is_not_there(cloud: CloudUnderTest, sender: Sender) -> None:
-    unsigned = cloud.client.get("/v1/config")
+    unsigned = cloud.client.get("/v1/nothing")
     assert (unsigned.status_code, unsigned.json["code"]) == (401, "bad-signature")
-    signed = sender.request(b"", target="/v1/config", method="GET")
+    signed = sender.request(b"", target="/v1/nothing", method="GET")
     assert (signed.status_code, signed.json["code"]) == (404, "not-found")
     assert "X-Signature" in signed.headers
     outside = cloud.client.get("/nothing")
@@ -166,6 +166,7 @@ def test_the_answer_says_where_the_stream_stands(cloud: CloudUnderTest, sender: 
             "sha256": "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a",
         },
         "notice": 0,
+        "fleet": 1,
     }
 
 

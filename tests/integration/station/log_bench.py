@@ -77,3 +77,10 @@ class Bench:
         batch = self.outbox.batch(self.lane(number), most)
         assert batch is not None
         return batch
+
+
+def lengthen(path: Path, size: int) -> None:
+    """Bring the write-ahead log to about `size` in one transaction: rows would take minutes."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("CREATE TABLE IF NOT EXISTS somebody_elses (content)")
+        other.execute("INSERT INTO somebody_elses VALUES (zeroblob(?))", (size,))

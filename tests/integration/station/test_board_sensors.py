@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import time
 from pathlib import Path
 
 import pytest
 
+from aquasmart_station.adapters import clock
 from aquasmart_station.adapters.board_sensors import BoardSensors, find_vcgencmd
 from aquasmart_station.core.diagnosis import BoardFigures
 
@@ -164,3 +166,12 @@ def test_a_program_that_is_not_there_is_not_asked_again(tmp_path: Path) -> None:
     assert sensors.look().throttled is None
     sensors.close()
     assert find_vcgencmd() is None or Path(str(find_vcgencmd())).exists()
+
+
+def test_a_board_is_told_apart_by_a_hash_of_its_serial_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SHA-256 as anybody computes it, though the reader does without the library that brings OpenSSL."""
+    serial = tmp_path / "serial-number"
+    monkeypatch.setattr(clock, "_SERIALS", (tmp_path / "missing", serial))
+    assert clock.hardware_id() == "0" * 32
+    serial.write_bytes(b"10000000abcdef01\0")
+    assert clock.hardware_id() == hashlib.sha256(b"aquasmart-hardware:10000000abcdef01").hexdigest()[:32]

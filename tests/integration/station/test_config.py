@@ -48,6 +48,23 @@ def faults(folder: Path, text: str) -> list[str]:
     return caught.value.faults
 
 
+@pytest.mark.parametrize(("value", "good"), [("0.05", True), ("0.0499", False), ("60", True), ("60.001", False)])
+def test_a_limit_may_be_reached_in_decimals(folder: Path, value: str, *, good: bool) -> None:
+    """As a float 0.05 is above 0.05: the least that is allowed was refused."""
+    text = GOOD.replace("[cloud]", f"[reader]\ncommit_interval_s = {value}\n[cloud]")
+    if good:
+        assert load(folder, text).reader.commit_interval_s == float(value)
+    else:
+        assert faults(folder, text) == ["reader.commit_interval_s: must be a number from 0.05 to 60"]
+
+
+def test_a_narrow_counter_says_where_it_begins_again(folder: Path) -> None:
+    text = GOOD.replace("k_factor = 450", "k_factor = 450\nmodulus = 65536")
+    assert make_driver(load(folder, text).meters[0].settings).traits.modulus == 65_536
+    wrong = text.replace("65536", "1")
+    assert faults(folder, wrong) == ["meters[0].modulus: must be a whole number from 2 to 4294967296, not 1"]
+
+
 def test_defaults_and_paths_relative_to_the_file(folder: Path) -> None:
     config = load(folder, GOOD)
     assert config.log_path == folder / "station" / "log.db"

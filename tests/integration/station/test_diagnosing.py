@@ -42,7 +42,9 @@ class GivenClock:
 
 
 class Told(list[str]):
-    """Reasons in the order in which they were set and cleared."""
+    """Reasons in the order in which they were set and cleared; `active`: what the rest of the reader has set."""
+
+    active: frozenset[str] = frozenset()
 
     def set(self, reason: str) -> None:
         self.append(f"+{reason}")

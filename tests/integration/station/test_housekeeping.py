@@ -16,11 +16,11 @@ from aquasmart_station.adapters.reserve import RESERVE_BYTES, Reserve
 from aquasmart_station.core.degraded import DISK_FULL, DISK_SLOW, LOG_OVER_BUDGET, WAL_LARGE, Reasons
 from aquasmart_station.core.errors import LogError
 from aquasmart_station.core.model import Draft
-from aquasmart_station.core.retention import DAY_MS
+from aquasmart_station.core.retention import DAY_MS, STRETCH
 from aquasmart_station.core.ring import Ring
-from aquasmart_station.services.housekeeping import STRETCH, Housekeeping
+from aquasmart_station.services.housekeeping import Housekeeping
 from tests.integration.small_disk import Filler, small_disk
-from tests.integration.station.log_bench import AT_MS, START, header, volumes
+from tests.integration.station.log_bench import AT_MS, START, header, lengthen, volumes
 
 S_NS = 1_000_000_000
 
@@ -133,13 +133,19 @@ def test_someone_who_reads_for_minutes_is_named_and_commits_become_rarer(post: P
     for turn in range(30):
         post.commit(volumes(tap, START + 10 + 5_000 * turn, 5_000))
     assert post.turn() == {WAL_LARGE}
-    assert post.house.stretch == STRETCH
+    assert STRETCH <= post.house.stretch < 3 * STRETCH
+    assert not post.house.urgent_wait
+    lengthen(post.path, 16 << 20)
+    assert post.turn() == {WAL_LARGE}
+    assert post.house.stretch > 3 * STRETCH
+    assert post.house.urgent_wait
     holder.execute("COMMIT")
     holder.close()
     for turn in range(2):
         post.commit(volumes(tap, START + 200_000 + turn, 1))
     assert post.turn() == frozenset()
     assert post.house.stretch == 1
+    assert not post.house.urgent_wait
 
 
 def test_a_slow_commit_is_spoken_of_for_a_minute(post: Post) -> None:

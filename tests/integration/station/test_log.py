@@ -86,7 +86,7 @@ def test_the_file_is_made_for_the_card(writer: LogWriter, path: Path) -> None:
         for name in ("page_size", "journal_mode", "synchronous", "user_version")
     }
     connection.close()
-    assert pragmas == {"page_size": 1024, "journal_mode": "wal", "synchronous": 2, "user_version": 2}
+    assert pragmas == {"page_size": 1024, "journal_mode": "wal", "synchronous": 2, "user_version": 3}
 
 
 def test_committed_rows_are_there_for_another_process_at_once(writer: LogWriter, path: Path) -> None:

@@ -70,7 +70,7 @@ def test_two_processes_that_migrate_at_once_do_it_once(tmp_path: Path, monkeypat
         assert racer.stdin is not None
         racer.stdin.write("go\n")
         racer.stdin.flush()
-    assert [racer.communicate(timeout=30)[0] for racer in racers] == ["2 50\n"] * 4
+    assert [racer.communicate(timeout=30)[0] for racer in racers] == ["3 50\n"] * 4
 
 
 def test_a_log_of_another_major_is_refused(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ from aquasmart_station.core.merging import STEPS_MS
 from aquasmart_station.core.model import Draft, Flag, Kind, Scale, StreamHeader
 from aquasmart_station.core.outcome import Delivered, Rewind
 from aquasmart_station.core.retention import DAY_MS
-from aquasmart_station.services.delivery import settle_delivered, settle_rewind
+from aquasmart_station.services.delivery import Acknowledged, read_acknowledgement, settle_rewind
 from tests.integration.cloud.senders import NOW_MS, CloudUnderTest
 
 START = 1_000_000
@@ -140,9 +140,10 @@ class Field:
             return
         assert answer.status_code == 200, answer.text
         if not lost:
-            settled = settle_delivered(self.outbox, lane, batch, Delivered(answer.json["data"]), NOW_MS)
-            assert settled is not None
-            assert settled.difference == ""
+            said = read_acknowledgement(lane, batch, Delivered(answer.json["data"]))
+            assert isinstance(said, Acknowledged)
+            assert said.difference == ""
+            self.outbox.move_mark(said.mark, NOW_MS)
 
     def _batch(self, lane: Lane, most: int) -> Batch | None:
         batch = self.outbox.batch(lane, most)

@@ -16,8 +16,17 @@ from tests.bench.figures import Figure, percentile, show, write
 from tests.lint.__main__ import ROOT
 
 EXPECTED = {
-    "log": {"log.flash.commit_1s", "log.flash.commit_10s", "log.append_p99"},
-    "sync": {"wire.batch_500", "reader.memory", "sync.memory", "reader.recovery_after_kill", "sync.drain"},
+    "sync": {"wire.batch_500", "reader.memory", "sync.memory", "reader.recovery_after_kill", "sync.drain"}
+    | {"sync.drain_beside_paused", "sync.wire_draining", "sync.drain_300ms", "sync.drain_64kbit"}
+    | {"sync.acknowledged_p50", "sync.acknowledged_p99", "sync.requests_per_hour", "sync.radio_s_per_hour"},
+    "operations": {
+        "operations.online_p95",
+        "operations.one_retry_p95",
+        "operations.enqueue_p99",
+        "operations.per_second",
+    },
+    "log": {"log.flash.commit_1s", "log.flash.commit_10s", "log.card_years.commit_1s_with_marks", "log.append_p99"},
+    "reader": {"reader.memory_1e6", "reader.memory_growth", "reader.late_p99_disk_stalled"},
     "ingest": {"ingest.batch_50", "ingest.batch_50_p99"},
     "queries": {"queries.fleet_p95", "queries.station_p95"},
 }

@@ -15,6 +15,7 @@ def a_station(**changes: Any) -> dict[str, Any]:
         "station_id": "kiosk-1", "name": "Kiosk", "state": "online", "pending": 0, "oldest_pending_s": 0,
         "open_differences": 0, "clock": "ntp", "minutes": [[60_000, 5]], "differences": [], "intervals": [],
         "streams": [], "notable": [], "meters": [], "keys": [{"key_id": "k1", "created_at": 1, "revoked_at": None}],
+        "config": {"version": 0, "state": "none", "reasons": []},
     }  # fmt: skip
     return {**station, **changes}
 
@@ -36,6 +37,21 @@ def test_a_station_says_how_it_fares(changes: dict[str, Any], said: str) -> None
     assert said in documents.station(a_station(**changes))["summary"]
 
 
+@pytest.mark.parametrize(
+    ("state", "said"),
+    [
+        ("applied", "Version 3: applied"),
+        ("refused", "Version 3: refused (too low; no such meter)"),
+        ("rolled-back", "Version 3: taken back by the station (too low; no such meter)"),
+        ("received", "Version 3: fetched, or on trial"),
+    ],
+)
+def test_a_configuration_says_how_far_it_has_come(state: str, said: str) -> None:
+    config = {"version": 3, "state": state, "reasons": ["too low", "no such meter"]}
+    assert documents.station(a_station(config=config))["config_label"] == said
+    assert documents.station(a_station())["config_label"] == "As in its own file"
+
+
 def test_every_state_and_every_difference_has_words() -> None:
     assert set(words.STATES) == {"online", "late", "offline", "never", "retired"}
     for kind in ("hole", "overlap", "unknown-before", "claim-difference", "row-difference", "clone-suspected"):
@@ -43,6 +59,31 @@ def test_every_state_and_every_difference_has_words() -> None:
         assert told.title
         assert told.advice
         assert kind in words.DIFFERENCES
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        ('{"metric":"stuck"}', "Stuck sensor"),
+        ('{"metric":"leak","pattern":"slow"}', "Leak found"),
+        ('{"metric":"no-flow"}', "No flow"),
+        ('{"metric":"identity"}', "Another meter answers"),
+        ('{"metric":"flow_ul_s","z":4}', "Unusual flow"),
+        ('{"metric":"rtt_us"}', "Unusual answering time of the meter"),
+        ('{"metric":"interval_ms"}', "Readings late or missing"),
+        ('{"metric":"temperature_change_mc"}', "Unusual change of temperature"),
+        ('{"metric":"supply_mv"}', "Unusual supply voltage"),
+        ('{"metric":"moon-phase"}', "Unusual: moon phase"),
+        ('{"metric":7}', "Something unusual"),
+        ('["metric"]', "Something unusual"),
+        (None, "Something unusual"),
+    ],
+)
+def test_an_anomaly_is_called_by_what_it_is_about(data: str | None, said: str) -> None:
+    event = {"stream": "s", "seq": 1, "kind": "anomaly", "meter_id": "tap-1", "data": data}
+    (shown,) = documents.station(a_station(notable=[event]))["notable"]
+    assert shown["kind_label"] == said
+    assert words.event("pour", {"metric": "leak"}) == "Pour"
 
 
 def test_an_unknown_difference_is_shown_by_its_own_name() -> None:

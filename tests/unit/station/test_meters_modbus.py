@@ -293,6 +293,7 @@ def test_the_traits_are_the_profiles() -> None:
         ({"profile": None}, "one of the profiles tuf2000, not None"),
         ({"profile": "../x"}, "one of the profiles"),
         ({"k_factor": Fraction(450)}, "brings its own scale"),
+        ({"modulus": 1 << 16}, "brings its own range"),
         ({"slave": 0}, "1 to 247"),
         ({"slave": 248}, "1 to 247"),
     ],

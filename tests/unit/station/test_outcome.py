@@ -11,15 +11,20 @@ from hypothesis import strategies as st
 
 from aquasmart_station.core.outcome import (
     Answer,
+    Conflict,
     Delivered,
     HeaderWanted,
     Hold,
+    KeyRefused,
+    LaneName,
     NoAnswer,
     Outcome,
     PlainWanted,
+    Refused,
     Retry,
     Rewind,
     Skewed,
+    TooLarge,
     Unverified,
     outcome_of,
 )
@@ -28,10 +33,16 @@ TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 
 
 def outcome(
-    status: int, document: Any = None, *, signed: bool = True, headers: dict[str, str] | None = None
+    status: int,
+    document: Any = None,
+    *,
+    signed: bool = True,
+    headers: dict[str, str] | None = None,
+    lane: LaneName = "telemetry",
 ) -> Outcome:
     body = document if isinstance(document, bytes) else json.dumps(document).encode()
-    return outcome_of(Answer(status, headers or {}, body), signed=signed, trace_id=TRACE, now_wall_s=1_763_676_000.0)
+    answer = Answer(status, headers or {}, body)
+    return outcome_of(answer, signed=signed, trace_id=TRACE, now_wall_s=1_763_676_000.0, lane=lane)
 
 
 def problem(code: str, **more: Any) -> dict[str, Any]:
@@ -66,24 +77,81 @@ def test_a_signed_200_that_does_not_fit_is_tried_again(document: Any) -> None:
         (401, problem("clock-skew", server_time=1_763_676_000_123), Skewed(1_763_676_000_123)),
         (409, problem("sequence-gap", expected_seq=5, counts_through=77), Rewind(5, 77)),
         (409, problem("stream-unknown"), HeaderWanted()),
+        (413, problem("too-large"), TooLarge("about too-large")),
+        (413, {}, TooLarge("")),
         (415, problem("unsupported-encoding"), PlainWanted()),
-        (400, problem("malformed"), Hold("malformed", "about malformed")),
-        (422, problem("invalid"), Hold("invalid", "about invalid")),
-        (403, problem("revoked"), Hold("revoked", "about revoked")),
-        (410, problem("retired"), Hold("retired", "about retired")),
-        (404, problem("not-found"), Hold("not-found", "about not-found")),
+        (400, problem("malformed"), Refused("malformed", "about malformed")),
+        (422, problem("invalid"), Refused("invalid", "about invalid")),
+        (403, problem("revoked"), KeyRefused("revoked", "about revoked")),
+        (410, problem("retired"), KeyRefused("retired", "about retired")),
         (426, problem("upgrade-required"), Hold("upgrade-required", "about upgrade-required")),
+        (404, problem("not-found"), Hold("not-found", "about not-found")),
+        # What only operations know, and what nobody knows, is no ground for a dead letter.
+        (409, problem("config-conflict"), Hold("config-conflict", "about config-conflict")),
+        (422, problem("idempotency-key-reused"), Hold("idempotency-key-reused", "about idempotency-key-reused")),
+        (400, {}, Hold("400", "")),
         (418, {}, Hold("418", "")),
-        (413, problem("too-large"), Retry("the cloud says 413 (too large)", smaller=True)),
+        (403, problem("forbidden"), Hold("forbidden", "about forbidden")),
     ],
 )
-def test_signed_problems(status: int, document: Any, expected: Outcome) -> None:
+def test_signed_problems_of_telemetry(status: int, document: Any, expected: Outcome) -> None:
     assert outcome(status, document) == expected
 
 
-@pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504, 507, 599])
-def test_signed_transient_problems_are_tried_again(status: int) -> None:
-    assert isinstance(outcome(status, problem("unavailable")), Retry)
+@pytest.mark.parametrize(
+    ("status", "document", "expected"),
+    [
+        (401, problem("clock-skew", server_time=1_763_676_000_123), Skewed(1_763_676_000_123)),
+        (415, problem("unsupported-encoding"), PlainWanted()),
+        (413, problem("too-large"), TooLarge("about too-large")),
+        (400, problem("malformed"), Refused("malformed", "about malformed")),
+        (422, problem("invalid"), Refused("invalid", "about invalid")),
+        (422, problem("idempotency-key-reused"), Refused("idempotency-key-reused", "about idempotency-key-reused")),
+        (404, problem("not-found"), Refused("not-found", "about not-found")),
+        (403, problem("forbidden"), Refused("forbidden", "about forbidden")),
+        (405, problem("method-not-allowed"), Refused("method-not-allowed", "about method-not-allowed")),
+        (418, {}, Refused("418", "")),
+        (403, problem("revoked"), KeyRefused("revoked", "about revoked")),
+        (410, problem("retired"), KeyRefused("retired", "about retired")),
+        (426, problem("upgrade-required"), Hold("upgrade-required", "about upgrade-required")),
+        (401, problem("bad-signature"), Hold("bad-signature", "about bad-signature")),
+        (
+            409,
+            problem("operation-in-progress"),
+            Retry("the cloud is still working on it", 2.0, verified=True, code="operation-in-progress"),
+        ),
+        (
+            409,
+            problem("sequence-gap", expected_seq=5, counts_through=77),
+            Retry("the cloud says 409 sequence-gap", verified=True, code="sequence-gap"),
+        ),
+    ],
+)
+def test_signed_problems_of_operations(status: int, document: Any, expected: Outcome) -> None:
+    assert outcome(status, document, lane="operation") == expected
+
+
+@pytest.mark.parametrize("status", [409, 412])
+def test_a_conflict_carries_the_whole_document(status: int) -> None:
+    document = problem("config-conflict", current={"version": 7}, changed_by="ops")
+    assert outcome(status, document, lane="operation") == Conflict(document)
+
+
+def test_a_refusal_says_where_the_faults_are() -> None:
+    faults = [{"where": "$.stream.scale", "what": "is 0"}, {"what": "no place"}, "no object"]
+    assert outcome(422, problem("invalid", errors=faults)) == Refused("invalid", "about invalid", ("$.stream.scale",))
+    assert outcome(422, problem("invalid", errors="many")) == Refused("invalid", "about invalid")
+
+
+def test_a_refused_key_comes_to_a_hold() -> None:
+    assert KeyRefused("revoked", "about it").hold() == Hold("revoked", "about it")
+
+
+@pytest.mark.parametrize("status", [301, 408, 429, 500, 502, 503, 504, 507, 599])
+@pytest.mark.parametrize("lane", ["telemetry", "operation"])
+def test_signed_transient_problems_are_tried_again(status: int, lane: LaneName) -> None:
+    expected = Retry(f"the cloud says {status} unavailable", verified=True, code="unavailable")
+    assert outcome(status, problem("unavailable"), lane=lane) == expected
 
 
 @pytest.mark.parametrize(
@@ -114,7 +182,11 @@ def test_signed_problems_without_their_figures_change_nothing(status: int, docum
         ("soon", True, None),
         ("", True, None),
         ("-5", True, None),
-        ("1" * 10, True, None),
+        ("1" * 400, True, 3600.0),
+        ("Thu, 20 Nov 2025 22:01:00 -0000", True, 60.0),
+        ("Thu, 20 Nov 2099 22:01:00 GMT", True, 3600.0),
+        ("Thu, 20 Nov 2099 22:01:00 GMT", False, 300.0),
+        ("²", True, None),
         ("Thu, 99 Nov 2025 22:01:00 GMT", True, None),
     ],
 )
@@ -129,6 +201,7 @@ def test_unsigned_refusals_and_portals_are_only_shown(status: int) -> None:
     answer = outcome(status, problem("revoked"), signed=False)
     assert isinstance(answer, Unverified)
     assert answer.status == status
+    assert answer.other_key == (status >= 400)
 
 
 def test_an_unsigned_413_only_makes_batches_smaller() -> None:
@@ -143,13 +216,14 @@ def test_an_unsigned_413_only_makes_batches_smaller() -> None:
 def test_no_unsigned_answer_ever_moves_anything(status: int, body: bytes, headers: dict[str, str]) -> None:
     answer = outcome_of(Answer(status, headers, body), signed=False, trace_id=TRACE, now_wall_s=0.0)
     assert isinstance(answer, Retry | Unverified)
-    if isinstance(answer, Retry) and answer.after_s is not None:
-        assert 0 <= answer.after_s <= 300
+    if isinstance(answer, Retry):
+        assert not answer.verified
+        assert answer.after_s is None or 0 <= answer.after_s <= 300
 
 
-@given(st.integers(100, 599), st.binary(max_size=300))
-def test_no_signed_body_crashes_it(status: int, body: bytes) -> None:
-    outcome_of(Answer(status, {}, body), signed=True, trace_id=TRACE, now_wall_s=0.0)
+@given(st.integers(100, 599), st.binary(max_size=300), st.sampled_from(["telemetry", "operation"]))
+def test_no_signed_body_crashes_it(status: int, body: bytes, lane: LaneName) -> None:
+    outcome_of(Answer(status, {}, body), signed=True, trace_id=TRACE, now_wall_s=0.0, lane=lane)
 
 
 def test_deep_json_is_no_answer_but_no_crash() -> None:
@@ -159,5 +233,7 @@ def test_deep_json_is_no_answer_but_no_crash() -> None:
 def test_no_answer_is_tried_again_and_a_timeout_makes_batches_smaller() -> None:
     refused = outcome_of(NoAnswer("connection refused"), signed=False, trace_id=TRACE, now_wall_s=0.0)
     late = outcome_of(NoAnswer("no answer in time", timed_out=True), signed=False, trace_id=TRACE, now_wall_s=0.0)
+    lost = outcome_of(NoAnswer("connection reset", broke_off=True), signed=False, trace_id=TRACE, now_wall_s=0.0)
     assert refused == Retry("connection refused")
-    assert late == Retry("no answer in time", smaller=True)
+    assert lost == Retry("connection reset", broke_off=True)
+    assert late == Retry("no answer in time", timed_out=True)

@@ -9,15 +9,18 @@ from hypothesis import strategies as st
 from aquasmart_station.core.model import Row
 from aquasmart_station.core.retention import (
     DAY_MS,
+    STRETCH_MOST,
     DiskUse,
     Limits,
     autonomy_hours,
     budget_bytes,
+    commit_stretch,
     cutoff_ms,
     may_prune,
     over_budget,
     record_bytes,
     short_of_room,
+    urgent_rows_wait,
 )
 
 MIB = 1 << 20
@@ -56,6 +59,18 @@ def test_over_budget_above_90_percent_until_85(page_mib: int, *, already: bool, 
 
 def test_a_long_write_ahead_log_is_no_reason_to_thin_events() -> None:
     assert not over_budget(use(50, wal_bytes=500 * MIB), LIMITS, already=True)
+
+
+@pytest.mark.parametrize(
+    ("wal_mib", "stretch", "waits"),
+    [(0, 1, False), (4, 1, False), (5, 12, False), (8, 20, False), (16, 40, False), (17, 42, True), (9_000, 60, True)],
+)
+def test_a_write_ahead_log_that_cannot_be_used_again_grows_ever_more_slowly(
+    wal_mib: int, stretch: int, *, waits: bool
+) -> None:
+    found = use(1, wal_bytes=wal_mib * MIB)
+    assert commit_stretch(found, LIMITS) == stretch <= STRETCH_MOST
+    assert urgent_rows_wait(found, LIMITS) == waits
 
 
 @pytest.mark.parametrize(

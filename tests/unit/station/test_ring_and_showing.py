@@ -43,6 +43,16 @@ def test_an_urgent_draft_makes_the_ring_urgent_until_it_is_taken() -> None:
     assert not ring.urgent
 
 
+def test_a_ring_that_is_half_full_says_so() -> None:
+    ring = Ring(10)
+    ring.put([draft(each) for each in range(1, 5)])
+    assert not ring.half
+    ring.put([draft(5)])
+    assert ring.half
+    ring.take()
+    assert not ring.half
+
+
 @pytest.mark.parametrize(
     ("volume_ul", "places", "text"),
     [(1_000_000, 3, "1.000"), (999_999, 3, "0.999"), (1, 6, "0.000001"), (-1_500_000, 1, "-1.5"), (0, 3, "0.000")],

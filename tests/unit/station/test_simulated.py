@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from aquasmart_station.core.model import Flag, Scale, Stamp
 from aquasmart_station.meters.driver import DriverSettings, make_driver
-from aquasmart_station.meters.hydraulics import Chance, Hydraulics, Segment, idle, pours, steady
+from aquasmart_station.meters.hydraulics import Chance, Hydraulics, Segment, backflow, idle, pours, steady
 from aquasmart_station.meters.modbus import read_request, with_crc
 from aquasmart_station.meters.registers import Block
 from aquasmart_station.meters.simulated import Counter, PulseBridge, Totals, TufSlave
@@ -69,6 +69,14 @@ def test_chance_is_the_published_generator() -> None:
     assert {Chance(seed).between(3, 5) for seed in range(50)} == {3, 4, 5}
 
 
+@given(st.integers(1, 1_000_000), st.lists(st.integers(0, 5_000), max_size=20))
+def test_a_closing_valve_pushes_back_what_it_says_however_time_is_cut(flow: int, steps: list[int]) -> None:
+    pieces, one = Hydraulics(backflow(flow)), Hydraulics(backflow(flow))
+    assert sum(pieces.advance_ms(step) for step in steps) == one.advance_ms(sum(steps))
+    cycle = Hydraulics(backflow(flow))
+    assert (cycle.advance_ms(2_300), cycle.advance_ms(100), cycle.advance_ms(1_500)) == (flow * 2_000, -6_667_000, 0)
+
+
 # register
 
 
@@ -85,6 +93,19 @@ def test_every_count_is_in_the_lifetime_and_the_register_wraps(
     assert meter.totals.lifetime - start == flowed
     assert meter.totals.counts == (start % 1000 + flowed) % 1000
     assert meter.uptime_ms == sum(steps)
+
+
+def test_a_register_runs_backwards_and_a_stuck_one_does_not_run() -> None:
+    meter = Counter(Totals(1, 1_001, 1), K450, 1000, Hydraulics([Segment(100, -66_670), Segment(100, 66_670)]))
+    meter.advance_ms(100)
+    assert meter.totals == Totals(997, 997, 1), "three whole counts and the beginning of a fourth"
+    assert meter.period_us > 0
+    meter.advance_ms(100)
+    assert meter.totals == Totals(1, 1_001, 1)
+    stuck = Counter(Totals(5, 5, 1), K450, 1000, Hydraulics(steady(133_333)), stuck=True)
+    stuck.advance_ms(60_000)
+    assert stuck.totals == Totals(5, 5, 1)
+    assert stuck.flow_ul_s == 133_333
 
 
 def test_the_count_file_s_line_has_a_fixed_width() -> None:

@@ -28,7 +28,7 @@ from .model import (
 from .problems import Refusal
 from .stream_headers import header_quotes, read_header
 from .strict_json import invalid, malformed, parse
-from .wire import WireBatch, WireEntry, WireHeartbeat, WireHeartbeatBody
+from .wire import WireBatch, WireEntry, WireHeartbeat, WireHeartbeatBody, WireHolding
 
 _GZIP_WBITS = 31
 _DATA_LEVEL = 3
@@ -43,10 +43,12 @@ _PAYLOAD = msgspec.json.Decoder(WireHeartbeatBody)
 
 
 class Heartbeat(NamedTuple):
-    """A heartbeat: its trace id, and its payload as JSON text as sent."""
+    """A heartbeat: its trace id, its payload as JSON text as sent, and what the station says it still holds."""
 
     trace_id: str
     payload: str
+    retained_digest: str | None = None
+    retained: Sequence[WireHolding] | None = None
 
 
 def inflate(body: bytes, encoding: str | None) -> bytes:
@@ -198,4 +200,7 @@ def decode_heartbeat(body: bytes) -> Heartbeat:
     except _UNDECODABLE as error:
         raise _reason(body, error) from error
     parse(body)
-    return Heartbeat(wire.meta.trace_id, bytes(_PAYLOAD.decode(body).payload).decode())
+    said = wire.payload
+    digest = None if said.retained_digest is UNSET else said.retained_digest
+    retained = None if said.retained is UNSET else said.retained
+    return Heartbeat(wire.meta.trace_id, bytes(_PAYLOAD.decode(body).payload).decode(), digest, retained)

@@ -68,6 +68,8 @@ class MeterFields:
     modulus: int | None
     opening_counts: int
     scale: Scale
+    change_token: str | None = None
+    """The local change whose price this stream has, while nobody had confirmed it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,3 +57,8 @@ def sign_reply(key: bytes, timestamp_ms: int, status: int, request_signature: st
     """The `X-Signature` of an answer, bound to the request it answers so that it cannot serve another."""
     prefix = f"v1-reply:{timestamp_ms}:{status}:{request_signature}:".encode("latin-1", "replace")
     return sign(key, prefix, body)
+
+
+def derived_key(old_key: bytes, cloud_nonce: str, station_nonce: str) -> bytes:
+    """The key that follows `old_key` in a rotation (docs/protocol.md §7): no key travels, only the two nonces do."""
+    return hmac.digest(old_key, f"v1-rotate:{cloud_nonce}:{station_nonce}".encode(), "sha256")

@@ -90,4 +90,5 @@ def _meter(wire: WireStream) -> MeterFields:
         modulus=wire.modulus,
         opening_counts=wire.opening_counts,
         scale=price,
+        change_token=wire.change_token or None,
     )

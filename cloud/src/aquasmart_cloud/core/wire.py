@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from msgspec import UNSET, Meta, Raw, Struct, UnsetType
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType, field
 
 from .model import LIMIT, MAX_TEXT
 
@@ -22,6 +22,7 @@ CanonicalUuid = Annotated[str, Meta(pattern=r"\A[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]
 Rfc3339Utc = Annotated[
     str, Meta(pattern=r"\A\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}(\.\d{1,9})?([Zz]|\+00:00)\Z", max_length=40)
 ]
+Digest = Annotated[str, Meta(pattern=r"\A[0-9a-f]{64}\Z")]
 Clock = Literal["ntp", "rtc", "restored", "unset"]
 
 
@@ -91,6 +92,13 @@ class WireMeterState(Struct, frozen=True, gc=False):
     counts: Whole | None
 
 
+class WireHolding(Struct, frozen=True, gc=False):
+    stream: CanonicalUuid
+    through: Positive
+    from_seq: Positive = field(name="from")
+    counts_through: Whole
+
+
 class WireHeartbeatPayload(Struct, frozen=True, gc=False):
     state: Text
     software: Text
@@ -99,6 +107,8 @@ class WireHeartbeatPayload(Struct, frozen=True, gc=False):
     pending: Whole
     oldest_pending_s: Whole | None
     meters: list[WireMeterState]
+    retained_digest: Digest | UnsetType = UNSET
+    retained: list[WireHolding] | UnsetType = UNSET
 
 
 class WireHeartbeat(Struct, frozen=True, gc=False):
@@ -110,3 +120,16 @@ class WireHeartbeatBody(Struct, frozen=True, gc=False):
     """The same request again, for keeping its payload as it was sent."""
 
     payload: Raw
+
+
+class WireOperationMeta(Struct, frozen=True, gc=False):
+    trace_id: TraceId
+    timestamp: Rfc3339Utc
+    txn_token: Text | None = None
+
+
+class WireOperation(Struct, frozen=True, gc=False):
+    """The envelope of an operation; what the payload holds depends on its type (core.operations)."""
+
+    meta: WireOperationMeta
+    payload: dict[str, Raw]

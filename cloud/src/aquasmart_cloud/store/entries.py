@@ -96,6 +96,16 @@ class Entries:
         if self._connection.execute(_FIND_ANY, (self._station_id, kind, subject)).fetchone() is None:
             self._insert(kind, subject, place, extent, volume_ul, detail)
 
+    def set(
+        self, kind: str, subject: str, place: Place, extent: tuple[int, int], volume_ul: int, detail: dict[str, Any]
+    ) -> None:
+        """Name a difference, or bring the open one about the same subject to these figures."""
+        found = self._connection.execute(_FIND, (self._station_id, kind, subject)).fetchone()
+        if found is None:
+            self._insert(kind, subject, place, extent, volume_ul, detail)
+            return
+        self._connection.execute(_GROW, (*extent, volume_ul, _text(detail), self._station_id, found[0]))
+
     def open_hole(self, place: Place, hole: tuple[int, int], scale: Scale, shift_counts: int, stream: str) -> None:
         """Name uncovered counts, priced by the stream that showed them."""
         detail = {"stream": stream, "ul_num": scale.ul_num, "den": scale.den, "shift_counts": shift_counts}

@@ -20,8 +20,9 @@ from .entries import UNKNOWN_BEFORE, Entries, Place
 
 _FIND_STREAM = (
     "SELECT s.meter_id, s.epoch, s.ul_num, s.den, s.opening_counts, s.mark_seq, s.mark_counts, s.hardware_id,"
-    " e.root_epoch, e.shift_counts, r.epoch_from, r.counts_through"
+    " e.root_epoch, e.shift_counts, r.epoch_from, r.counts_through, t.change_token"
     " FROM stream s"
+    " LEFT JOIN change_stream t ON t.station_id = s.station_id AND t.stream = s.stream"
     " LEFT JOIN epoch e ON e.station_id = s.station_id AND e.meter_id = s.meter_id AND e.epoch = s.epoch"
     " LEFT JOIN epoch r ON r.station_id = s.station_id AND r.meter_id = s.meter_id AND r.epoch = e.root_epoch"
     " WHERE s.station_id = ? AND s.stream = ?"
@@ -31,6 +32,7 @@ _INSERT_STREAM = (
     " mark_counts, hardware_id, software, clock, first_at, last_at)"
     " VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?, ?)"
 )
+_INSERT_CHANGE = "INSERT INTO change_stream (station_id, stream, change_token) VALUES (?, ?, ?)"
 _FIND_EPOCH = (
     "SELECT e.root_epoch, e.shift_counts, r.epoch_from, r.counts_through FROM epoch e"
     " JOIN epoch r ON r.station_id = e.station_id AND r.meter_id = e.meter_id AND r.epoch = e.root_epoch"
@@ -74,6 +76,7 @@ class StreamState:
     hardware_id: str
     account: Account | None
     fresh: bool = False
+    change_token: str | None = None
 
 
 def find_stream(connection: sqlite3.Connection, station_id: str, stream: str) -> StreamState | None:
@@ -81,9 +84,9 @@ def find_stream(connection: sqlite3.Connection, station_id: str, stream: str) ->
     row = connection.execute(_FIND_STREAM, (station_id, stream)).fetchone()
     if row is None:
         return None
-    meter_id, _, ul_num, den, opening, mark_seq, mark_counts, hardware_id, root, shift, low, high = row
+    meter_id, _, ul_num, den, opening, mark_seq, mark_counts, hardware_id, root, shift, low, high, token = row
     account = None if meter_id is None else Account(meter_id, Scale(ul_num, den), root, shift, low, high)
-    return StreamState(opening, mark_seq, mark_counts, hardware_id, account)
+    return StreamState(opening, mark_seq, mark_counts, hardware_id, account, change_token=token)
 
 
 def open_stream(
@@ -120,7 +123,10 @@ def open_stream(
             at,
         ),
     )
-    return StreamState(opening, 0, opening, header.hardware_id, account, fresh=True)
+    token = meter.change_token if meter else None
+    if token is not None:
+        connection.execute(_INSERT_CHANGE, (station_id, header.stream, token))
+    return StreamState(opening, 0, opening, header.hardware_id, account, fresh=True, change_token=token)
 
 
 def _find_epoch(connection: sqlite3.Connection, station_id: str, meter: MeterFields) -> Account | None:

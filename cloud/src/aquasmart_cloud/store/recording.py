@@ -24,6 +24,7 @@ from .database import Database
 from .entries import Entries
 from .findings import find_abandoned, find_clones, find_repeated_differences, find_unmeasured
 from .marks import StreamState, find_stream, open_stream
+from .scale_refusals import name_difference
 from .schema import GRAIN_WIDTHS_MS
 
 _NOT_NOTABLE = frozenset({HEARTBEAT, MERGED})
@@ -132,6 +133,8 @@ class _Recording:
         rollups = Rollups()
         if inserted:
             self._store(state, accepted, rollups)
+            if state.change_token is not None:
+                name_difference(self._connection, signed.station_id, state.change_token, self._entries)
             state.mark_seq, state.mark_counts = batch.through_seq, batch.counts_through
         totals = (
             None if by_hand else self._received_at,

@@ -10,45 +10,24 @@ random keys were measured 16 times slower. What is in migrations/ must add up to
 from __future__ import annotations
 
 from sqlalchemy import (
-    BigInteger,
     Boolean,
     Column,
     ForeignKeyConstraint,
     Index,
     LargeBinary,
-    MetaData,
     PrimaryKeyConstraint,
     String,
     Table,
-    Text,
     Uuid,
 )
-from sqlalchemy.types import TypeEngine
 
-from . import foreign_schema
+from . import schema_foreign, schema_remote
+from .columns import integer as _integer
+from .columns import metadata
+from .columns import station_column as _station_id
+from .columns import text as _text
 
-metadata = MetaData(
-    naming_convention={
-        "pk": "pk_%(table_name)s",
-        "fk": "fk_%(table_name)s_%(referred_table_name)s",
-        "ix": "ix_%(table_name)s_%(column_0_name)s",
-    }
-)
-
-
-def _station_id() -> Column[str]:
-    return Column("station_id", String(64), nullable=False)
-
-
-def _integer(name: str, *, nullable: bool = False) -> Column[int]:
-    """A 64-bit integer: counts, microlitres, milliseconds and sequence numbers alike."""
-    return Column(name, BigInteger, nullable=nullable)
-
-
-def _text(name: str, *, nullable: bool = False, length: int | None = None) -> Column[str]:
-    kind: TypeEngine[str] = Text() if length is None else String(length)
-    return Column(name, kind, nullable=nullable)
-
+__all__ = ["metadata", "schema_foreign", "schema_remote"]
 
 station = Table(
     "station",
@@ -191,8 +170,8 @@ notable = Table(
     _text("data", nullable=True),
     PrimaryKeyConstraint("station_id", "stream", "seq"),
     Index("ix_notable_station_at", "station_id", "at"),
-    comment="writer: store.recording. Rows that are not plain volume (nor idle heartbeats, nor merged), for "
-    "people to see",
+    comment="writer: store.recording; store.resending puts a dead letter's own words in its gap's place. Rows "
+    "that are not plain volume (nor idle heartbeats, nor merged), for people to see",
 )
 
 rollup = Table(
@@ -245,6 +224,29 @@ heartbeat = Table(
     comment="writer: store.heartbeats. The last heartbeat's payload, as sent",
 )
 
+retained = Table(
+    "retained",
+    metadata,
+    _station_id(),
+    _integer("received_at"),
+    _text("digest", length=64),
+    _text("document"),
+    Column("behind", Boolean, nullable=False),
+    PrimaryKeyConstraint("station_id"),
+    comment="writer: store.heartbeats. The last whole list of what the station still holds, [[stream, through]],"
+    " with the digest it gave of its closed streams; behind: our marks have not all reached it",
+)
+
+policy = Table(
+    "policy",
+    metadata,
+    _text("name", length=32),
+    _text("value", length=200),
+    _integer("set_at"),
+    PrimaryKeyConstraint("name"),
+    comment="writer: store.policy. What operators demand of every station: minimum-version, rate-limit",
+)
+
 processing_log = Table(
     "processing_log",
     metadata,
@@ -271,8 +273,6 @@ sign_in_link = Table(
     comment="writer: store.sign_in. One-time sign-in links, by the SHA-256 of their token (hex)",
     sqlite_with_rowid=False,
 )
-
-foreign_schema.add_to(metadata)
 
 GRAIN_WIDTHS_MS: dict[str, int] = {"minute": 60_000, "hour": 3_600_000, "day": 86_400_000}
 """Width of each rollup grain in milliseconds; `bucket_at` is a multiple of it."""

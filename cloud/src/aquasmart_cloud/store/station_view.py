@@ -12,7 +12,8 @@ from sqlalchemy import Connection, and_, case, func, select
 
 from aquasmart_cloud.core.model import Scale
 
-from . import schema
+from . import schema, schema_remote
+from .config_documents import progress_of
 from .fleet import DAY_MS, MINUTE_MS, heartbeat_payload, state_of, whole, word
 
 SHOWN_MINUTES = 6 * 60
@@ -22,11 +23,21 @@ SHOWN_DIFFERENCES = 100
 SHOWN_NOTABLE = 60
 
 
+_CONFIG = "config_"
+
+
+def _config_columns() -> list[Any]:
+    """Those of `station_config`, told apart from a heartbeat's."""
+    return [column.label(_CONFIG + column.name) for column in schema_remote.station_config.c]
+
+
 def read_station(connection: Connection, station_id: str, now_ms: int) -> dict[str, Any] | None:
     """The document of `GET /api/stations/{id}`; None for a station that the cloud does not know."""
+    config = schema_remote.station_config
     row = connection.execute(
-        select(schema.station, schema.heartbeat.c.document, schema.heartbeat.c.received_at)
+        select(schema.station, schema.heartbeat.c.document, schema.heartbeat.c.received_at, *_config_columns())
         .outerjoin(schema.heartbeat, schema.heartbeat.c.station_id == schema.station.c.station_id)
+        .outerjoin(config, config.c.station_id == schema.station.c.station_id)
         .where(schema.station.c.station_id == station_id)
     ).first()
     if row is None:
@@ -55,7 +66,14 @@ def read_station(connection: Connection, station_id: str, now_ms: int) -> dict[s
         "streams": _streams(connection, station_id),
         "notable": _notable(connection, station_id),
         "keys": _keys(connection, station_id),
+        "config": _config(row._asdict()),
     }
+
+
+def _config(row: Mapping[str, Any]) -> dict[str, Any]:
+    """How far the configuration that counts for the station has come."""
+    found = {column.name: row[_CONFIG + column.name] for column in schema_remote.station_config.c}
+    return progress_of(found if found["station_id"] is not None else None)
 
 
 def _said(payload: Mapping[str, Any]) -> dict[str, Any]:

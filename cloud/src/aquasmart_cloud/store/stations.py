@@ -13,8 +13,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aquasmart_cloud.core.errors import StationError
+from aquasmart_cloud.core.signing import derived_key
 
 from .database import Database
+from .rotation import Agreed
 from .sealing import seal, unseal
 
 STATION_ID = re.compile(r"[a-z0-9-]{1,64}")
@@ -101,6 +103,29 @@ class Stations:
         connection.execute(_INSERT_KEY, (station_id, key_id, sealed, now_ms))
         return NewKey(station_id, key_id, key.hex())
 
+    def next_key_id(self, connection: sqlite3.Connection, station_id: str) -> str:
+        """An id for a key that will be derived. It never comes again, also not in a cloud restored from a backup."""
+        known = connection.execute(_KEYS, (station_id,)).fetchall()
+        return f"k{len(known) + 1}-{secrets.token_hex(4)}"
+
+    def add_derived(
+        self, connection: sqlite3.Connection, station_id: str, agreed: Agreed, key_id: str, now_ms: int
+    ) -> bool:
+        """Store the key that both sides derive, within the caller's transaction. True also where it is there already.
+
+        False where the key that it would be derived from is unknown or revoked.
+        """
+        row = connection.execute(_FIND_KEY, (station_id, agreed.base_key_id)).fetchone()
+        if row is None or row[1] is not None:
+            return False
+        if connection.execute(_FIND_KEY, (station_id, key_id)).fetchone() is None:
+            base = unseal(self._master_key, station_id, agreed.base_key_id, row[0])
+            key = derived_key(base, agreed.cloud_nonce, agreed.station_nonce)
+            connection.execute(
+                _INSERT_KEY, (station_id, key_id, seal(self._master_key, station_id, key_id, key), now_ms)
+            )
+        return True
+
     def revoke(self, station_id: str, key_id: str | None, now_ms: int) -> list[str]:
         """Revoke one key, or all that are active. Returns their ids. Errors: StationError."""
         with self._database.writing() as connection:
@@ -124,6 +149,17 @@ class Stations:
         with self._database.writing() as connection:
             _require(connection, station_id)
             connection.execute("UPDATE station SET state = 'retired' WHERE station_id = ?", (station_id,))
+
+    def reinstate(self, station_id: str) -> None:
+        """Take a retired station back: it finds out by itself within its quarter of an hour. Errors: StationError."""
+        with self._database.writing() as connection:
+            _require(connection, station_id)
+            connection.execute("UPDATE station SET state = 'active' WHERE station_id = ?", (station_id,))
+
+    def active(self) -> int:
+        """How many stations there are, the retired left out. Errors: DatabaseError."""
+        with self._database.reading() as connection:
+            return int(connection.execute("SELECT COUNT(*) FROM station WHERE state = 'active'").fetchone()[0])
 
     def all(self) -> list[dict[str, Any]]:
         """Every station with its totals, by id."""

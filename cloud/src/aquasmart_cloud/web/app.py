@@ -13,8 +13,22 @@ from aquasmart_cloud.store.database import Database
 from aquasmart_cloud.store.faulty import FaultyDatabase
 from aquasmart_cloud.store.stations import Stations
 
-from . import answers, auth, failed_api, faults, health, pages, public_api, query_api, station_api
+from . import (
+    answers,
+    auth,
+    config_api,
+    failed_api,
+    faults,
+    health,
+    operations_api,
+    pages,
+    public_api,
+    query_api,
+    station_api,
+    tracing,
+)
 from .services import EXTENSION, Cloud
+from .turnstile import FleetSize, Turnstile
 
 
 def create_app(config: Config | None = None, clock_ms: Callable[[], int] = answers.now_ms) -> Flask:
@@ -30,12 +44,12 @@ def create_app(config: Config | None = None, clock_ms: Callable[[], int] = answe
         faulty = FaultyDatabase(database)
         faults.install(app, faulty, chosen.faults)
         database = cast("Database", faulty)
-    app.extensions[EXTENSION] = Cloud(chosen, database, Stations(database, chosen.master_key), clock_ms)
+    stations = Stations(database, chosen.master_key)
+    app.extensions[EXTENSION] = Cloud(chosen, database, stations, Turnstile(), FleetSize(stations), clock_ms)
+    tracing.install(app)
     answers.install(app)
-    app.register_blueprint(health.blueprint)
-    app.register_blueprint(station_api.blueprint)
-    for blueprint in (public_api.blueprint, failed_api.blueprint, query_api.blueprint):
-        app.register_blueprint(blueprint)
+    for module in (health, station_api, operations_api, config_api, public_api, failed_api, query_api):
+        app.register_blueprint(module.blueprint)
     auth.install(app, database=database, master_key=chosen.master_key, admin_token=chosen.admin_token)
     pages.install(app, database=database)
     return app

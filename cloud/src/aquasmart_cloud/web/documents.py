@@ -66,7 +66,18 @@ def station(document: Document) -> Document:
         "notable": [_notable(event) for event in document["notable"]],
         "meters": [{**meter, "key": meter["meter_id"]} for meter in document["meters"]],
         "keys": [_key(key) for key in document["keys"]],
+        "config_label": config_label(document["config"]),
     }
+
+
+def config_label(config: Document) -> str:
+    """How far the station's configuration has come, with the reasons where it has not."""
+    if not config["version"]:
+        return words.CONFIG["none"]
+    said = f"Version {config['version']}: {words.CONFIG.get(config['state'], config['state'])}"
+    if config["state"] in {"refused", "rolled-back"}:
+        said += f" ({'; '.join(config['reasons'])})"
+    return said
 
 
 SILENT = {
@@ -120,12 +131,12 @@ def _stream(stream: Document) -> Document:
 
 
 def _notable(event: Document) -> Document:
-    meter = f"{event['meter_id']} · " if event["meter_id"] else ""
+    meter, data = f"{event['meter_id']} · " if event["meter_id"] else "", _decoded(event["data"])
     return {
         **event,
         "key": f"{event['stream']}:{event['seq']}",
-        "kind_label": words.event(event["kind"]),
-        "data_label": (meter + words.details(_decoded(event["data"]))).removesuffix(" · "),
+        "kind_label": words.event(event["kind"], data),
+        "data_label": (meter + words.details(data)).removesuffix(" · "),
     }
 
 

@@ -15,6 +15,8 @@ from aquasmart_cloud.config import Config
 from aquasmart_cloud.store.database import Database
 from aquasmart_cloud.store.stations import Stations
 
+from .turnstile import FleetSize, Turnstile
+
 EXTENSION = "aquasmart"
 
 
@@ -25,6 +27,8 @@ class Cloud:
     config: Config
     database: Database
     stations: Stations
+    turnstile: Turnstile
+    fleet: FleetSize
     clock_ms: Callable[[], int]
     """Unix milliseconds; tests pass their own."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import zlib
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 from flask import Blueprint, Response, g, request
@@ -16,9 +16,12 @@ from flask import Blueprint, Response, g, request
 from aquasmart_cloud.core.decoding import decode_batch, decode_heartbeat, inflate
 from aquasmart_cloud.core.errors import DatabaseError
 from aquasmart_cloud.core.model import MAX_BODY_BYTES, WINDOW_MS
+from aquasmart_cloud.core.policy import refuse_old_software
 from aquasmart_cloud.core.problems import Refusal
 from aquasmart_cloud.core.signing import sign_reply, signing_prefix, verify, well_formed
 from aquasmart_cloud.store import heartbeats
+from aquasmart_cloud.store.announcing import announcements
+from aquasmart_cloud.store.policy import read_policy
 from aquasmart_cloud.store.recording import SignedBody, record
 from aquasmart_cloud.store.stations import STATION_ID
 
@@ -32,9 +35,6 @@ _KEY_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _TIMESTAMP = re.compile(r"0|[1-9][0-9]{0,14}")
 _NO_KEY = bytes(32)
 _RETRY_SPREAD_S = 10
-
-CONFIG = {"version": 0, "sha256": "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"}
-"""The configuration announced while there is none: version 0, SHA-256 of `{}`."""
 
 blueprint = Blueprint("station_api", __name__)
 
@@ -51,6 +51,7 @@ def authenticate() -> None:
     """Before anything under /v1/, whether there is such a route or not: an unsigned request learns nothing."""
     if request.path.startswith(PREFIX):
         identify()
+        refuse_old_software(read_policy(cloud().database), request.headers.get("X-Software-Version", ""))
 
 
 def identify() -> Caller:
@@ -79,6 +80,7 @@ def identify() -> Caller:
         raise Refusal("retired", f"station {signed.station_id} has been retired")
     if abs(services.clock_ms() - signed.timestamp_ms) > WINDOW_MS:
         raise Refusal("clock-skew", f"X-Timestamp is more than {WINDOW_MS // 1000} s from the cloud's clock")
+    services.turnstile.enter(signed.station_id, read_policy(services.database).rate, services.clock_ms())
     return caller
 
 
@@ -140,10 +142,11 @@ def ingest() -> Response:
     received_at, request_id = cloud().clock_ms(), new_id()
     try:
         receipt = record(cloud().database, caller.signed, batch, received_at, request_id)
+        more = announcements(cloud().database, caller.signed.station_id, caller.signed.key_id, received_at)
     except DatabaseError as error:
-        raise _unavailable(caller, error) from error
-    data = receipt._asdict() | {"stream": _dashed(receipt.stream), "config": CONFIG, "notice": 0}
-    return _answer(request_id, received_at, data)
+        raise unavailable(caller, error) from error
+    data = receipt._asdict() | {"stream": _dashed(receipt.stream)} | more
+    return answer(request_id, received_at, data)
 
 
 @blueprint.post("/v1/heartbeat")
@@ -154,18 +157,25 @@ def heartbeat() -> Response:
     g.trace_id = beat.trace_id
     received_at = cloud().clock_ms()
     try:
-        heartbeats.keep(cloud().database, caller.signed.station_id, beat.payload, received_at)
+        wanted = heartbeats.keep(cloud().database, caller.signed.station_id, beat, received_at)
+        more = announcements(cloud().database, caller.signed.station_id, caller.signed.key_id, received_at)
     except DatabaseError as error:
-        raise _unavailable(caller, error) from error
-    return _answer(new_id(), received_at, {"config": CONFIG, "notice": 0, "resend_from": []})
+        raise unavailable(caller, error) from error
+    if wanted.whole_list:
+        more["retained"] = "wanted"
+    return answer(new_id(), received_at, more | {"resend_from": wanted.resend_from})
 
 
-def _answer(request_id: str, server_time: int, data: object) -> Response:
-    meta = {"trace_id": trace_id(), "server_time": server_time, "request_id": request_id}
+def answer(request_id: str, server_time: int, data: dict[str, Any], *, txn_token: str | None = None) -> Response:
+    """An answer's envelope: both ids of the request come back."""
+    data["fleet"] = cloud().fleet.at(server_time)
+    meta: dict[str, object] = {"trace_id": trace_id(), "server_time": server_time, "request_id": request_id}
+    if txn_token is not None:
+        meta["txn_token"] = txn_token
     return Response(msgspec.json.encode({"meta": meta, "data": data}), 200, mimetype="application/json")
 
 
-def _unavailable(caller: Caller, error: DatabaseError) -> Refusal:
+def unavailable(caller: Caller, error: DatabaseError) -> Refusal:
     """Nothing was stored; the sender waits. Stations get different waits, so that they do not return together."""
     log.error("database: %s trace=%s", error, trace_id())
     wait_s = 1 + zlib.crc32(caller.signed.station_id.encode()) % _RETRY_SPREAD_S

@@ -95,7 +95,7 @@ KINDS = {
     "rollover": "Counter rolled over",
     "reverse": "Water ran backwards",
     "pour": "Pour",
-    "anomaly": "Unusual flow",
+    "anomaly": "Something unusual",
     "diagnostic": "Diagnostics",
     "config_applied": "Configuration applied",
     "boot": "Reader started",
@@ -103,6 +103,19 @@ KINDS = {
     "heartbeat": "No flow, meter read",
     "degraded": "Degraded",
 }
+
+METRICS = {
+    "stuck": "Stuck sensor",
+    "leak": "Leak found",
+    "no-flow": "No flow",
+    "identity": "Another meter answers",
+    "flow_ul_s": "Unusual flow",
+    "rtt_us": "Unusual answering time of the meter",
+    "interval_ms": "Readings late or missing",
+    "temperature_change_mc": "Unusual change of temperature",
+    "supply_mv": "Unusual supply voltage",
+}
+"""What an `anomaly` event is about, by its data's metric (docs/protocol.md §3)."""
 
 
 def opened(name: str) -> str:
@@ -115,8 +128,11 @@ def difference(kind: str) -> Words:
     return DIFFERENCES.get(kind) or Words(opened(kind), "The cloud named this difference.", "See its detail.")
 
 
-def event(kind: str) -> str:
-    """What an event says."""
+def event(kind: str, data: Any = None) -> str:
+    """What an event says; an anomaly by the metric in its data."""
+    metric = data.get("metric") if kind == "anomaly" and isinstance(data, dict) else None
+    if isinstance(metric, str):
+        return METRICS.get(metric) or f"Unusual: {opened(metric).lower()}"
     return KINDS.get(kind) or opened(kind)
 
 
@@ -126,3 +142,15 @@ def details(data: Any) -> str:
         return "" if data is None else str(data)
     pairs = (f"{opened(str(key)).lower()} {value}" for key, value in data.items() if value is not None)
     return " · ".join(pairs)
+
+
+CONFIG = {
+    "none": "As in its own file",
+    "waiting": "waits until it is heard",
+    "sent": "announced, not fetched yet",
+    "received": "fetched, or on trial",
+    "applied": "applied",
+    "refused": "refused",
+    "rolled-back": "taken back by the station",
+}
+"""How far a configuration has come at a station."""

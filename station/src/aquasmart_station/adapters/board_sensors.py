@@ -10,12 +10,14 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import shutil
-import subprocess
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..core.diagnosis import BoardFigures
 from ..core.ports import Clock
+
+if TYPE_CHECKING:
+    import subprocess
 
 FIRMWARE = "sys/devices/platform/soc/soc:firmware/get_throttled"
 THERMAL = "sys/class/thermal"
@@ -45,6 +47,8 @@ class Firmware:
                 return self._bits
             said, _ = running.communicate()
             self._bits = _hexadecimal(said.partition("=")[2]) if running.returncode == 0 else None
+        import subprocess  # half a megabyte, only for boards that have the program
+
         try:
             self._running = subprocess.Popen(
                 [self._program, "get_throttled"],
@@ -123,7 +127,8 @@ class BoardSensors:
 
 def find_vcgencmd() -> str | None:
     """The firmware's program, where it is installed."""
-    return shutil.which("vcgencmd")
+    found = (Path(folder) / "vcgencmd" for folder in os.get_exec_path())
+    return next((str(path) for path in found if path.is_file() and os.access(path, os.X_OK)), None)
 
 
 def _bus_mv(chip: Path, name: str) -> int | None:

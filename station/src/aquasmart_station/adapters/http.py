@@ -1,24 +1,27 @@
-"""HTTP to the cloud through urllib3: one daemon thread, one keep-alive connection, deadlines on everything.
+"""HTTP to the cloud through urllib3: one daemon thread and one keep-alive connection per courier, limits on everything.
 
 The thread exists so that the sync loop never blocks: name look-up cannot be interrupted, and a server that drips one
-byte a minute never trips a read timeout. The loop waits as long as it likes and abandons what it no longer wants;
-nothing that arrives here changes any state until the loop has taken it and checked its signature.
-No redirects, no proxies or credentials from the environment.
+byte a minute never trips a read timeout. The loop waits as long as it likes; at the end of the request's own time the
+line is cut under the thread, so that neither thread nor socket outlives it. Nothing that arrives here changes any
+state until the loop has taken it and checked its signature.
+No redirects, no proxies, credentials or key logs from the environment.
 """
 
 from __future__ import annotations
 
+import contextlib
 import queue
-import ssl
+import socket
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
 
 import urllib3
+from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from ..core.outcome import Answer, NoAnswer
+from .tls import Stamp, TlsSettings, UnusableFile, context_for, stamp_of, tls_words
 
 SLOWEST_LINK_BYTES_S = 1_000
 """A link below 8 kbit/s is no link: a request is given up after its time-outs and what its body takes at this rate."""
@@ -32,10 +35,46 @@ class HttpSettings:
     base_url: str
     connect_timeout_s: float = 5.0
     read_timeout_s: float = 30.0
-    ca_file: Path | None = None
-    """A private CA to trust, and no other."""
-    tls_1_2: bool = False
-    """TLS 1.2 is accepted too, for networks whose middle boxes break 1.3."""
+    tls: TlsSettings = field(default_factory=TlsSettings)
+
+
+class LinkUse:
+    """What all couriers together did to the link: requests, bytes of bodies, and seconds in which one was under way.
+
+    Those seconds are what a radio is awake for: two requests at once count once. Any thread may tell or ask.
+    """
+
+    def __init__(self, now_s: Callable[[], float] = time.monotonic) -> None:
+        self._now_s, self._lock = now_s, threading.Lock()
+        self._under_way, self._since_s = 0, 0.0
+        self._busy_s = 0.0
+        self._requests: dict[str, int] = {}
+        self._sent_bytes = self._received_bytes = 0
+
+    def began(self, lane: str, sent_bytes: int) -> None:
+        with self._lock:
+            if not self._under_way:
+                self._since_s = self._now_s()
+            self._under_way += 1
+            self._requests[lane] = self._requests.get(lane, 0) + 1
+            self._sent_bytes += sent_bytes
+
+    def ended(self, received_bytes: int) -> None:
+        with self._lock:
+            self._under_way -= 1
+            self._received_bytes += received_bytes
+            if not self._under_way:
+                self._busy_s += self._now_s() - self._since_s
+
+    def document(self) -> dict[str, object]:
+        with self._lock:
+            busy_s = self._busy_s + (self._now_s() - self._since_s if self._under_way else 0.0)
+            return {
+                "requests": dict(self._requests),
+                "sent_bytes": self._sent_bytes,
+                "received_bytes": self._received_bytes,
+                "radio_s": round(busy_s, 3),
+            }
 
 
 class _Pending:
@@ -51,8 +90,8 @@ class _Pending:
         self._answered.set()
 
     def wait(self, timeout_s: float) -> Answer | NoAnswer | None:
-        self._answered.wait(timeout_s)
-        if self._answer is None and time.monotonic() > self._deadline_s:
+        self._answered.wait(min(timeout_s, max(0.0, self._deadline_s - time.monotonic())))
+        if self._answer is None and time.monotonic() >= self._deadline_s:
             self._give_up()
             return NoAnswer("the answer did not end in time", timed_out=True)
         return self._answer
@@ -60,6 +99,7 @@ class _Pending:
 
 @dataclass(frozen=True, slots=True)
 class _Job:
+    method: str
     target: str
     headers: dict[str, str]
     body: bytes
@@ -67,52 +107,164 @@ class _Job:
 
 
 class HttpCourier:
-    """Posts to the cloud, one request at a time, from a thread of its own."""
+    """Carries requests to the cloud, one at a time, from a thread of its own.
 
-    def __init__(self, settings: HttpSettings) -> None:
-        self._settings = settings
-        self._jobs: queue.SimpleQueue[_Job] | None = None
+    `lane` names it in the figures; `spent` is told of each body's bytes, in the caller's thread.
+    """
+
+    def __init__(
+        self,
+        settings: HttpSettings,
+        *,
+        lane: str = "telemetry",
+        use: LinkUse | None = None,
+        spent: Callable[[int], None] = lambda _: None,
+    ) -> None:
+        self._settings, self._lane, self._use, self._spent = settings, lane, use or LinkUse(), spent
+        self._line: _Line | None = None
 
     def post(self, target: str, headers: dict[str, str], body: bytes) -> _Pending:
         """Start a request; `target` is path and query exactly as signed."""
-        if self._jobs is None:
-            self._jobs = queue.SimpleQueue()
-            threading.Thread(target=_deliver, args=(self._jobs, self._settings), daemon=True, name="http").start()
-        settings = self._settings
-        patience_s = settings.connect_timeout_s + settings.read_timeout_s + len(body) / SLOWEST_LINK_BYTES_S
-        pending = _Pending(time.monotonic() + patience_s, self.abandon)
-        self._jobs.put(_Job(target, headers, body, pending))
-        return pending
+        return self._send("POST", target, headers, body)
+
+    def get(self, target: str, headers: dict[str, str]) -> _Pending:
+        """As `post`, without a body."""
+        return self._send("GET", target, headers, b"")
+
+    def __del__(self) -> None:
+        # A courier that was replaced by one with other settings: its thread ends behind the request it may still have.
+        if self._line is not None:
+            self._line.jobs.put(None)
 
     def abandon(self) -> None:
-        """Leave the present thread to its fate; the next request gets a thread and a connection of its own."""
-        self._jobs = None
+        """Cut the line under the present request; the next one gets a thread and a connection of its own."""
+        line, self._line = self._line, None
+        if line is not None:
+            line.cut()
+
+    def _send(self, method: str, target: str, headers: dict[str, str], body: bytes) -> _Pending:
+        if self._line is None:
+            self._line = _Line(self._settings, self._lane, self._use)
+        settings, line = self._settings, self._line
+        patience_s = settings.connect_timeout_s + settings.read_timeout_s + len(body) / SLOWEST_LINK_BYTES_S
+        pending = _Pending(time.monotonic() + patience_s, lambda: self._give_up(line))
+        self._spent(len(body))
+        line.jobs.put(_Job(method, target, headers, body, pending))
+        return pending
+
+    def _give_up(self, line: _Line) -> None:
+        """Cut the line whose request is out of time: never a later one, which has done nothing wrong."""
+        line.cut()
+        if self._line is line:
+            self._line = None
 
 
-def _deliver(jobs: queue.SimpleQueue[_Job], settings: HttpSettings) -> None:
-    pool = _pool(settings)
-    while True:
-        job = jobs.get()
-        job.pending.put(_exchange(pool, job))
+class _Line:
+    """A thread and its connection, until cut. What is cut ends by itself: its socket is shut under it."""
+
+    def __init__(self, settings: HttpSettings, lane: str, use: LinkUse) -> None:
+        self.jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._settings, self._lane, self._use = settings, lane, use
+        self._lock = threading.Lock()
+        self._handle: socket.socket | None = None
+        self._is_cut = False
+        threading.Thread(target=self._deliver, daemon=True, name=f"http-{lane}").start()
+
+    def cut(self) -> None:
+        """From any thread: whatever the line's thread waits for on the network ends now."""
+        with self._lock:
+            self._is_cut = True
+            if self._handle is not None:
+                with contextlib.suppress(OSError):
+                    self._handle.shutdown(socket.SHUT_RDWR)
+        self.jobs.put(None)
+
+    def opened(self, connection: socket.socket) -> None:
+        """A second handle on a fresh connection: wrapping in TLS takes the first away, a cut must reach it still."""
+        with self._lock:
+            self._let_go()
+            if self._is_cut:
+                connection.close()
+                raise OSError("the request was given up")
+            self._handle = connection.dup()
+
+    def closed(self) -> None:
+        with self._lock:
+            self._let_go()
+
+    def _let_go(self) -> None:
+        if self._handle is not None:
+            self._handle.close()
+            self._handle = None
+
+    def _deliver(self) -> None:
+        pool: urllib3.HTTPConnectionPool | None = None
+        stamp: Stamp | None = None
+        while (job := self.jobs.get()) is not None:
+            self._use.began(self._lane, len(job.body))
+            # A renewed certificate or CA is taken up with the next request, without a restart.
+            present = stamp_of(self._settings.tls)
+            if pool is not None and present != stamp:
+                pool.close()
+                pool = None
+            answer: Answer | NoAnswer
+            try:
+                pool, stamp = pool or _pool(self._settings, self), present
+            except UnusableFile as fault:
+                answer = NoAnswer(str(fault))
+            else:
+                answer = _exchange(pool, job)
+            self._use.ended(len(answer.body) if isinstance(answer, Answer) else 0)
+            job.pending.put(answer)
+            del job  # it knows its courier, which must be free to go while this thread waits
+        if pool is not None:
+            pool.close()
 
 
-def _pool(settings: HttpSettings) -> urllib3.HTTPConnectionPool:
-    """One keep-alive connection. urllib3 takes neither proxies nor credentials from the environment."""
+def _pool(settings: HttpSettings, line: _Line) -> urllib3.HTTPConnectionPool:
+    """One keep-alive connection. urllib3 takes neither proxies nor credentials from the environment.
+
+    Raises UnusableFile where a CA or certificate file cannot be used.
+    """
     timeout = urllib3.Timeout(connect=settings.connect_timeout_s, read=settings.read_timeout_s)
     if settings.base_url.startswith("http://"):
-        return urllib3.connection_from_url(settings.base_url, maxsize=1, timeout=timeout, retries=False)
-    context = ssl.create_default_context(cafile=str(settings.ca_file) if settings.ca_file else None)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2 if settings.tls_1_2 else ssl.TLSVersion.TLSv1_3
-    return urllib3.connection_from_url(
-        settings.base_url, maxsize=1, timeout=timeout, retries=False, ssl_context=context
-    )
+        pool = urllib3.connection_from_url(settings.base_url, maxsize=1, timeout=timeout, retries=False)
+        pool.ConnectionCls = _told(HTTPConnection, line)
+    else:
+        pool = urllib3.connection_from_url(
+            settings.base_url, maxsize=1, timeout=timeout, retries=False, ssl_context=context_for(settings.tls)
+        )
+        pool.ConnectionCls = _told(HTTPSConnection, line)
+    return pool
+
+
+def _told(kind: type[HTTPConnection], line: _Line) -> type[HTTPConnection]:
+    """A kind of connection that tells `line` of its socket before anything, TLS included, is said on it."""
+
+    class Told(kind):  # type: ignore[valid-type,misc]
+        def _new_conn(self) -> socket.socket:
+            made: socket.socket = super()._new_conn()
+            line.opened(made)
+            return made
+
+        def close(self) -> None:
+            line.closed()
+            super().close()
+
+    return Told
 
 
 def _exchange(pool: urllib3.HTTPConnectionPool, job: _Job) -> Answer | NoAnswer:
     headers = {"Accept-Encoding": "identity", "Content-Type": "application/json", **job.headers}
     try:
         response = pool.urlopen(
-            "POST", job.target, job.body, headers, redirect=False, preload_content=False, decode_content=False
+            job.method,
+            job.target,
+            job.body or None,
+            headers,
+            redirect=False,
+            preload_content=False,
+            decode_content=False,
         )
         body = _read(response)
     except urllib3.exceptions.NewConnectionError as fault:
@@ -120,7 +272,9 @@ def _exchange(pool: urllib3.HTTPConnectionPool, job: _Job) -> Answer | NoAnswer:
     except urllib3.exceptions.TimeoutError:
         return NoAnswer("no answer in time", timed_out=True)
     except (urllib3.exceptions.HTTPError, OSError, ValueError) as fault:
-        return NoAnswer(_plain(fault))
+        # A connection that stood and was lost: RemoteDisconnected, a reset, an answer that broke off.
+        lost = isinstance(fault, urllib3.exceptions.ProtocolError)
+        return NoAnswer(tls_words(fault) or _plain(fault), broke_off=lost)
     if body is None:
         return NoAnswer("the answer is longer than any of the cloud's")
     return Answer(response.status, {name.lower(): value for name, value in response.headers.items()}, body)
@@ -148,7 +302,6 @@ def _plain(fault: BaseException) -> str:
         ("Connection refused", "connection refused"),
         ("Connection reset", "connection reset"),
         ("RemoteDisconnected", "the cloud closed the connection without an answer"),
-        ("CERTIFICATE_VERIFY_FAILED", "the cloud's TLS certificate does not verify"),
         ("Network is unreachable", "network unreachable"),
         ("No route to host", "no route to the cloud"),
         ("IncompleteRead", "the answer broke off"),

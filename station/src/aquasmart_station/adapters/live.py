@@ -104,6 +104,12 @@ def asked_to_hurry(path: Path) -> bool:
     return said is not None and bool(said.figures.get("hurry"))
 
 
+def board_conditions(path: Path) -> list[str]:
+    """Why the station is degraded, as the reader last said."""
+    said = read_service(path, "reader_state")
+    return [] if said is None else [str(reason) for reason in said.figures.get("degraded", [])]
+
+
 def read_meters(path: Path) -> dict[str, MeterState]:
     """What the reader last said of each meter, by meter id."""
     rows = _rows(

@@ -20,7 +20,7 @@ from ..core.model import Row, StreamHeader
 from .durable_files import sync_file, sync_folder
 from .log_rows import sound_row
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 NEXT_MAJOR = 1_000
 """A schema numbered so high is of another major: not ours to open. Below it, later versions only add."""
 APPLICATION_ID = 0x41514C47  # "AQLG"
@@ -240,7 +240,7 @@ def _migrate(connection: sqlite3.Connection) -> None:
     try:
         # Read again inside: another process may have migrated between the look and the lock.
         for version in range(_version(connection) + 1, SCHEMA_VERSION + 1):
-            _run(connection, f"log_{version:04}.sql")
+            run_script(connection, f"log_{version:04}.sql")
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         connection.execute("COMMIT")
@@ -255,7 +255,7 @@ def schema_of(version: int) -> dict[str, str]:
     connection = sqlite3.connect(":memory:", isolation_level=None)
     try:
         for each in range(1, version + 1):
-            _run(connection, f"log_{each:04}.sql")
+            run_script(connection, f"log_{each:04}.sql")
         return schema_texts(connection)
     finally:
         connection.close()
@@ -266,7 +266,8 @@ def schema_texts(connection: sqlite3.Connection) -> dict[str, str]:
     return dict(connection.execute("SELECT name, sql FROM sqlite_schema WHERE sql IS NOT NULL"))
 
 
-def _run(connection: sqlite3.Connection, name: str) -> None:
+def run_script(connection: sqlite3.Connection, name: str) -> None:
+    """Run one of this package's `.sql` files within the transaction that is open."""
     # executescript() would commit the surrounding transaction; statements are run one by one inside it.
     script = resources.files("aquasmart_station.adapters.sql").joinpath(name).read_text()
     statement = ""

@@ -22,6 +22,9 @@ _BEYOND_TAIL = 1_000
 _STREAMS = """
 SELECT stream, header, first_position, tail_seq, tail_position FROM stream WHERE stream > ? ORDER BY stream
 """
+_STREAM = """
+SELECT stream, header, first_position, tail_seq, tail_position FROM stream WHERE id = ?
+"""
 _NEW_TAILS = """
 SELECT stream, max(position) FROM event WHERE position > ? AND position <= ? GROUP BY stream
 """
@@ -113,6 +116,23 @@ class Lanes:
             self._meet_new_rows(connection, last)
         self._looked_through = max(self._looked_through, last)
 
+    def reopen(self, connection: sqlite3.Connection, stream_id: bytes) -> Lane | None:
+        """The lane of a stream, also where it was closed, delivered and forgotten; None where the log has none such.
+
+        Raises sqlite3.Error, LogDamaged.
+        """
+        found = connection.execute(_STREAM, (stream_id,)).fetchone()
+        if found is None:
+            return None
+        number, header, first, tail, tail_position = found
+        if number not in self.by_number:
+            noted = _Noted(tail, tail_position)
+            lane = self._lane(connection, number, read_header(header), first, noted, even_if_delivered=True)
+            assert lane is not None
+            _find_end(connection, lane, noted, last_position(connection))
+            self.by_number[number] = lane
+        return self.by_number[number]
+
     def _meet_new_rows(self, connection: sqlite3.Connection, last: int) -> None:
         for low, high in windows(connection, self._looked_through, last):
             for number, position in connection.execute(_NEW_TAILS, (low, high)).fetchall():
@@ -121,7 +141,14 @@ class Lanes:
                     _meet(connection, lane, [(low, position)])
 
     def _lane(
-        self, connection: sqlite3.Connection, number: int, header: StreamHeader, first: int, noted: _Noted
+        self,
+        connection: sqlite3.Connection,
+        number: int,
+        header: StreamHeader,
+        first: int,
+        noted: _Noted,
+        *,
+        even_if_delivered: bool = False,
     ) -> Lane | None:
         """The lane of a stream, None where it is closed and delivered: those are forgotten, not kept in memory."""
         if self._everything:
@@ -134,7 +161,8 @@ class Lanes:
                 number, header, first, noted.after(0, first - 1), first - 1, 0, header.opening_counts, first - 1
             )
         acked_seq, acked_counts, hint = mark
-        if header.meter_id is not None and noted.seq is not None and acked_seq >= noted.seq:
+        delivered = header.meter_id is not None and noted.seq is not None and acked_seq >= noted.seq
+        if delivered and not even_if_delivered:
             return None
         here = connection.execute("SELECT stream, seq FROM event WHERE position = ?", (hint,)).fetchone()
         # No row there: it was merged into a later one or pruned, and the hint is as good as before.

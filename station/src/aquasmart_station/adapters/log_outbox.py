@@ -1,7 +1,7 @@
 """The sync service's side of log.db: what is still to be delivered, and the high-water marks.
 
-Reads `stream` and `event`, writes `delivery` and `fence`. Every write carries the fencing number taken over at start,
-so that a sync process which slept through its own replacement cannot move a mark.
+Reads `stream` and `event`, writes `delivery`, `dead_letter`, `cloud_time` and `fence`. Every write carries the fencing
+number taken over at start, so that a sync process which slept through its own replacement cannot move a mark.
 """
 
 from __future__ import annotations
@@ -12,16 +12,21 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
+from ..core.bisecting import Verdict
 from ..core.boot_clock import BootOffset
 from ..core.encoding import Batch, with_gaps
 from ..core.errors import Fenced, LogError
 from ..core.merging import clipped
 from ..core.model import Kind, Row
+from ..core.retained import Holding
 from ..core.rows import Rows
 from .log_clock import boot_offsets, cloud_time_ms, note_cloud_time
+from .log_dead_letters import Place, bury, mark_resent, places, with_gaps_for_dead
 from .log_file import log_fault, open_log, open_log_read_only, read_header, rolled_back, trouble
 from .log_lanes import Lane, Lanes, windows
+from .log_retained import holdings
 from .log_rows import sound_row, sound_rows
 
 _ROWS = """
@@ -61,6 +66,7 @@ class Outbox:
         self._data_version = -1
         self._lanes = Lanes()
         self._boots: dict[str, BootOffset] = {}
+        self._dead: dict[int, dict[int, Place]] = {}
         self._cloud_time_ms: int | None = None
 
     @property
@@ -72,6 +78,15 @@ class Outbox:
     def pending(self) -> int:
         """Events that wait to be acknowledged."""
         return self._lanes.pending
+
+    def pending_beside(self, blocked: frozenset[int]) -> int:
+        """The same without what stands in `blocked` streams."""
+        return sum(lane.pending for lane in self.lanes.values() if lane.number not in blocked)
+
+    @property
+    def dead_letters(self) -> int:
+        """Events that the cloud refuses for good and that were not taken from a retry since."""
+        return sum(not place.resent for letters in self._dead.values() for place in letters.values())
 
     def take_over(self, now_ms: int) -> int:
         """Open the log and take the next fencing number. The caller holds sync.lock. Raises LogError."""
@@ -127,6 +142,7 @@ class Outbox:
         try:
             self._lanes.look(connection)
             self._boots = boot_offsets(connection)
+            self._dead = places(connection)
             self._cloud_time_ms = cloud_time_ms(connection)
         except sqlite3.Error as fault:
             raise log_fault(fault, f"the log cannot be read: {fault}") from fault
@@ -163,6 +179,8 @@ class Outbox:
             return None if after else self._without_rows(lane)
         if not isinstance(rows, Rows) or rows[0].seq - rows[0].seqs != mark.acked_seq:
             rows = _joined_to(rows, mark.acked_seq)
+        if lane.number in self._dead:
+            rows = with_gaps_for_dead(rows, self._dead[lane.number])
         # What the cloud says of a mark whose row is gone may exceed what the next row says: it then names a difference.
         before = min(mark.acked_counts, rows[0].counts)
         return Batch(lane.number, lane.header, before, rows, self._boots.get(lane.header.boot_id))
@@ -184,6 +202,50 @@ class Outbox:
         values = (mark.stream_no, mark.acked_seq, mark.acked_counts, mark.position_hint, now_ms, self._fencing)
         self._write(lambda connection: connection.execute(_MOVE_MARK, values), "the mark cannot be recorded")
         self.assume(mark)
+
+    def bury(self, mark: Mark, row: Row, counts_before: int, against: Verdict, now_ms: int) -> None:
+        """Record `row` as a dead letter and move the mark past its gap, in one transaction.
+
+        The caller has the cloud's signed word that it took the gap. A crash before the commit leaves both undone: the
+        row is offered, refused and offered as its gap once more, which the cloud drops as a duplicate. A row that the
+        reader has merged with others meanwhile straddles the mark now, and its rest is sent. Raises Fenced, LogError.
+        """
+        number, fencing = mark.stream_no, self._fencing
+        values = (number, mark.acked_seq, mark.acked_counts, mark.position_hint, now_ms, fencing)
+
+        def change(connection: sqlite3.Connection) -> None:
+            bury(connection, number, row, counts_before, against, now_ms, fencing)
+            connection.execute(_MOVE_MARK, values)
+
+        self._write(change, "the dead letter cannot be recorded")
+        self._dead.setdefault(number, {})[row.seq] = Place(row.seqs, now_ms)
+        self.assume(mark)
+
+    def note_resent(self, stream_id: str, seq: int, now_ms: int) -> None:
+        """The cloud has taken a dead letter that was sent again by hand. Repeatable. Raises Fenced, LogError."""
+        raw_id = UUID(stream_id).bytes
+        self._write(lambda connection: mark_resent(connection, raw_id, seq, now_ms), "the retry cannot be recorded")
+        self._dead = places(self._open())
+
+    def dead_letter_times_ms(self, lane: Lane) -> list[int]:
+        """When each dead letter of a stream was recorded, wall time."""
+        return [place.at_ms for place in self._dead.get(lane.number, {}).values()]
+
+    def lane_of(self, stream_id: str) -> Lane | None:
+        """A stream's lane by its id, re-opened where it was delivered and forgotten. Raises LogError."""
+        try:
+            return self._lanes.reopen(self._open(), UUID(stream_id).bytes)
+        except ValueError:
+            return None
+        except sqlite3.Error as fault:
+            raise log_fault(fault, f"the log cannot be read: {fault}") from fault
+
+    def retained(self) -> list[Holding]:
+        """Every stream of which events are left. Raises LogError."""
+        try:
+            return holdings(self._open(), self.lanes)
+        except sqlite3.Error as fault:
+            raise log_fault(fault, f"the log cannot be read: {fault}") from fault
 
     def note_cloud_time(self, server_time_ms: int) -> None:
         """Keep the time of an answer whose signature verified: the floor of the system clock. Raises Fenced, LogError.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..core.model import Reading
+from ..core.model import Reading, Scale
 from ..meters.driver import Driver
 from .serial_port import SerialLine
 
@@ -21,6 +21,12 @@ class DrivenLine:
     def poll(self) -> Reading:
         """One request, one reading. Raises BadFrame, NoAnswer, LinkDown."""
         return self._line.exchange(self._driver.request(), self._driver)
+
+    def rescale(self, scale: Scale) -> None:
+        """Another price per count: some meters' flow figures follow from it."""
+        rescale = getattr(self._driver, "rescale", None)
+        if rescale is not None:
+            rescale(scale)
 
     def close(self) -> None:
         self._line.close()

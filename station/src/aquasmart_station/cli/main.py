@@ -15,17 +15,22 @@ import click
 
 from .. import __version__
 from ..core.errors import BadConfig, StationError
+from .entry import DEFAULT_CONFIG, EX_CONFIG
 
-EX_CONFIG = 78
 _COMMANDS = {
     "reader": ("aquasmart_station.cli.services", "reader"),
     "sync": ("aquasmart_station.cli.services", "sync"),
     "status": ("aquasmart_station.cli.status", "status"),
+    "metrics": ("aquasmart_station.cli.metrics", "metrics"),
+    "doctor": ("aquasmart_station.cli.doctor", "doctor"),
     "check": ("aquasmart_station.cli.check", "check"),
     "clock": ("aquasmart_station.cli.clock", "clock"),
     "log": ("aquasmart_station.cli.log", "log"),
+    "dead-letters": ("aquasmart_station.cli.dead_letters", "dead_letters"),
     "reset": ("aquasmart_station.cli.reset", "reset"),
     "tail": ("aquasmart_station.cli.tail", "tail"),
+    "operations": ("aquasmart_station.cli.operations", "operations"),
+    "config": ("aquasmart_station.cli.settings", "config"),
     "meter": ("aquasmart_station.cli.meter", "meter"),
     "simulate": ("aquasmart_station.cli.simulate", "simulate"),
 }
@@ -51,7 +56,7 @@ class _Lazy(click.Group):
     "--config",
     "config_path",
     type=click.Path(path_type=Path, dir_okay=False),
-    default=Path("/etc/aquasmart/station.toml"),
+    default=DEFAULT_CONFIG,
     show_default=True,
     envvar="AQUASMART_CONFIG",
     help="The station's configuration file.",

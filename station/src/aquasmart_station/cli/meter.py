@@ -156,7 +156,29 @@ def configured(config_path: Path, meter_id: str | None) -> list[Target]:
 
 @click.group()
 def meter() -> None:
-    """Look at a meter."""
+    """Look at a meter, or calibrate it."""
+
+
+@meter.command()
+@click.argument("meter_id")
+@click.option("--k-factor", help="Pulses per litre, exactly as measured: 452.5.")
+@click.option("--ul-per-count", help="Microlitres per count, exactly: 20000/9.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def scale(
+    context: click.Context, meter_id: str, k_factor: str | None, ul_per_count: str | None, *, as_json: bool
+) -> None:
+    """Set what a count of METER_ID is worth from now on. What was counted before keeps its price."""
+    from aquasmart_station.cli.settings import change, scale_value
+    from aquasmart_station.config import load_config
+
+    config = load_config(context.obj)
+    meters = {each.id: each for each in config.meters}
+    if meter_id not in meters:
+        raise click.UsageError(f"no meter is called {meter_id!r}; the configuration has {', '.join(meters)}")
+    base = make_driver(meters[meter_id].settings).traits.scale
+    former = {"ul_num": base.ul_num, "den": base.den}
+    change(config, ("meters", meter_id, "scale"), scale_value(k_factor, ul_per_count), former, as_json=as_json)
 
 
 @meter.command()

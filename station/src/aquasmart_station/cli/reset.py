@@ -21,7 +21,7 @@ BUSY = 75
 @click.pass_context
 def reset(context: click.Context, *, factory: bool, abandon: bool, with_key: bool) -> None:
     """Forget what was counted. Refused while anything is undelivered. Exit status 75 while reader or sync run."""
-    from ..wiring.resetting import factory_reset, key_path
+    from ..wiring.resetting import factory_reset, key_paths
 
     if not factory:
         raise click.UsageError("say what to reset: --factory")
@@ -29,7 +29,7 @@ def reset(context: click.Context, *, factory: bool, abandon: bool, with_key: boo
     config = load_config(path)
     try:
         with factory_reset(config) as work:
-            also = [key_path(config)] if with_key else []
+            also = key_paths(config) if with_key else []
             wiped = work.run(abandon=abandon, say=click.echo, also_remove=also)
     except LogBusy as fault:
         click.echo(f"aquasmart: {fault}\n{fault.hint}", err=True)

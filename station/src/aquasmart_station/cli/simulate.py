@@ -11,19 +11,22 @@ import secrets
 import signal
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import click
 
 from aquasmart_station.adapters.pty_host import PtyHost
 from aquasmart_station.core.model import Scale
-from aquasmart_station.meters.hydraulics import DAY_S, Hydraulics, Segment, idle, pours, steady
+from aquasmart_station.meters.hydraulics import DAY_S, Hydraulics, Segment, backflow, idle, pours, steady
 from aquasmart_station.meters.pulse import MODULUS as PULSE_MODULUS
 from aquasmart_station.meters.simulated import Counter, MeterSide, PulseBridge, Totals, TufSlave
 
 TUF_MODULUS = (1 << 31) * 1_000_000
 TUF_SCALE = Scale(1000, 1)
+PATTERNS = ("pours", "steady", "idle", "backflow")
 TICK_S = 0.2
 """How long a stop signal or a quiet line may wait."""
 
@@ -46,17 +49,20 @@ class CountFile:
         os.pwrite(self._descriptor, totals.line().encode("ascii"), 0)
 
 
-def powered_up(former: Totals | None, start_counts: int, modulus: int, *, volatile: bool) -> Totals:
-    """The totals at power-up: a volatile register begins at 0, the other one goes on; the lifetime always does."""
-    if former is None:
-        return Totals(0 if volatile else start_counts % modulus, start_counts, 1)
-    return Totals(0 if volatile else former.counts, former.lifetime, former.boots + 1)
+def powered_up(former: Totals | None, start_counts: int, modulus: int, *, volatile: bool, jump: int = 0) -> Totals:
+    """The totals at power-up: a volatile register begins at 0, the other one goes on, `jump` counts away from where
+    it was; the lifetime goes on, and no jump is in it: no water made it.
+    """
+    first = former or Totals(start_counts, start_counts, 0)
+    return Totals(((0 if volatile else first.counts) + jump) % modulus, first.lifetime, first.boots + 1)
 
 
 def segments(pattern: str, flow_ul_s: int, seed: int, second_of_day: int) -> Iterator[Segment]:
     """The water of a `--pattern`."""
     if pattern == "pours":
         return pours(flow_ul_s, seed, second_of_day)
+    if pattern == "backflow":
+        return backflow(flow_ul_s)
     return steady(flow_ul_s) if pattern == "steady" else idle()
 
 
@@ -80,13 +86,48 @@ def serve(host: PtyHost, counter: Counter, side: MeterSide, count_file: CountFil
             host.write(answer)
 
 
-def _side(counter: Counter, slave: int, identity: str | None, *, pulse: bool, volatile: bool) -> MeterSide:
-    if pulse:
-        return PulseBridge(counter, f"{secrets.randbits(32):08x}", nonvolatile=not volatile)
-    try:
-        return TufSlave(counter, slave, identity)
-    except ValueError as error:
-        raise click.UsageError(str(error)) from error
+@dataclass(frozen=True, slots=True)
+class Simulation:
+    """The command's options."""
+
+    driver: str
+    link: Path
+    count_file: Path
+    start_counts: int
+    k_factor: Fraction
+    pattern: str
+    flow_l_min: float
+    seed: int
+    volatile: bool
+    jump: int
+    stuck: bool
+    modulus: int | None
+    identity: str | None
+    slave: int
+
+    @property
+    def pulse(self) -> bool:
+        return self.driver == "pulse"
+
+    def counter(self, former: Totals | None) -> Counter:
+        """The register at this power-up, and the water that will move it."""
+        modulus = self.modulus or (PULSE_MODULUS if self.pulse else TUF_MODULUS)
+        totals = powered_up(former, self.start_counts, modulus, volatile=self.volatile, jump=self.jump)
+        flow_ul_s = round(self.flow_l_min * 1_000_000 / 60)
+        water = Hydraulics(segments(self.pattern, flow_ul_s, self.seed + totals.boots, int(time.time()) % DAY_S))
+        scale = Scale.from_k_factor(self.k_factor) if self.pulse else TUF_SCALE
+        return Counter(totals, scale, modulus, water, stuck=self.stuck)
+
+    def side(self, counter: Counter) -> MeterSide:
+        """What answers on the line. Raises UsageError for an identity that no such meter has."""
+        if self.pulse and self.identity is not None:
+            raise click.UsageError("a pulse bridge has no serial number: --identity is for --driver modbus")
+        if self.pulse:
+            return PulseBridge(counter, f"{secrets.randbits(32):08x}", nonvolatile=not self.volatile)
+        try:
+            return TufSlave(counter, self.slave, self.identity)
+        except ValueError as error:
+            raise click.UsageError(str(error)) from error
 
 
 def _k_factor(_context: click.Context, _parameter: click.Parameter, value: str) -> Fraction:
@@ -105,43 +146,27 @@ def _k_factor(_context: click.Context, _parameter: click.Parameter, value: str) 
 @click.option("--count-file", type=click.Path(path_type=Path), required=True, help="The meter's own count.")
 @click.option("--start-counts", type=click.IntRange(min=0), default=0, help="Register at the first start.")
 @click.option("--k-factor", callback=_k_factor, default="450", show_default=True, help="Pulses per litre.")
-@click.option("--pattern", type=click.Choice(["pours", "steady", "idle"]), default="pours", show_default=True)
+@click.option("--pattern", type=click.Choice(PATTERNS), default="pours", show_default=True)
 @click.option("--flow-l-min", type=float, default=8.0, show_default=True)
 @click.option("--seed", type=int, default=1, show_default=True)
 @click.option("--volatile", is_flag=True, help="The register begins at 0 at each start, with a new boot id.")
+@click.option("--jump", type=int, default=0, help="Counts that the register is off at power-up; negative: back.")
+@click.option("--stuck", is_flag=True, help="The flow figure shows the water, the count stands still.")
 @click.option("--modulus", type=click.IntRange(min=2), help="Where the register wraps to 0.")
 @click.option("--identity", help="Serial number, up to 8 digits (modbus; a pulse bridge has none).")
 @click.option("--slave", type=click.IntRange(1, 247), default=1, show_default=True, help="Modbus address.")
-def simulate(
-    driver: str,
-    link: Path,
-    count_file: Path,
-    start_counts: int,
-    k_factor: Fraction,
-    pattern: str,
-    flow_l_min: float,
-    seed: int,
-    volatile: bool,
-    modulus: int | None,
-    identity: str | None,
-    slave: int,
-) -> None:
+def simulate(**options: Any) -> None:
     """A simulated meter that speaks the real protocol on a pseudo-terminal at LINK."""
-    pulse = driver == "pulse"
-    if pulse and identity is not None:
-        raise click.UsageError("a pulse bridge has no serial number: --identity is for --driver modbus")
-    modulus = modulus or (PULSE_MODULUS if pulse else TUF_MODULUS)
-    file = CountFile(count_file)
+    simulation = Simulation(**options)
+    file = CountFile(simulation.count_file)
     try:
-        totals = powered_up(file.open(), start_counts, modulus, volatile=volatile)
+        former = file.open()
     except ValueError as error:
-        raise click.ClickException(f"{count_file} is not a meter's count file: {error}") from error
-    water = segments(pattern, round(flow_l_min * 1_000_000 / 60), seed + totals.boots, int(time.time()) % DAY_S)
-    counter = Counter(totals, Scale.from_k_factor(k_factor) if pulse else TUF_SCALE, modulus, Hydraulics(water))
-    side = _side(counter, slave, identity, pulse=pulse, volatile=volatile)
-    host = PtyHost(link)
+        raise click.ClickException(f"{simulation.count_file} is not a meter's count file: {error}") from error
+    counter = simulation.counter(former)
+    side, host = simulation.side(counter), PtyHost(simulation.link)
     host.open()
     try:
-        serve(host, counter, side, file, f"simulated {driver} meter on {link}")
+        serve(host, counter, side, file, f"simulated {simulation.driver} meter on {simulation.link}")
     finally:
         host.close()

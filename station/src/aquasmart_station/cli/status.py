@@ -50,11 +50,29 @@ def _show(report: dict[str, Any]) -> None:
     for name in ("reader", "sync"):
         console.print(f"{name:7} {_coloured(report[name]['state'])}  {report[name]['text']}")
     console.print(f"disk    {_disk(report['disk'])}")
+    for line in _told(report):
+        console.print(line, markup=False, style="yellow")
     for reason in report["degraded"]:
         console.print(f"[yellow]degraded: {reason}: {words(reason)}[/yellow]")
     for meter in report["meters"]:
         if meter["text"]:
             console.print(f"[yellow]{meter['meter_id']}: {meter['text']}[/yellow]")
+
+
+def _told(report: dict[str, Any]) -> list[str]:
+    """What waits for a person: operations that failed, changes that are not confirmed, and the operator's words."""
+    counts = report["operations"]
+    lines = [
+        f"{counts[state]} operation{'s' if counts[state] != 1 else ''} {state}: `aquasmart operations list`"
+        for state in ("failed", "refused", "conflict")
+        if counts.get(state)
+    ]
+    config = report["config"]
+    if config and config["trial"]:
+        lines.append(f"configuration {config['version']} is on trial")
+    if config and config["unconfirmed"]:
+        lines.append(f"set here, not confirmed by the cloud yet: {', '.join(config['unconfirmed'])}")
+    return [*lines, *(f"notice {each['number']}: {each['text']}" for each in report["notices"][:3])]
 
 
 def _disk(disk: dict[str, Any]) -> str:

@@ -26,7 +26,7 @@ from .accounting_rules import (
     raw_counts,
 )
 from .accounting_view import FROZEN, OK, SUSPECT, AccountView
-from .model import PRICE_LIMIT, Board, Draft, Flag, Kind, MeterTraits, Reading, Resume
+from .model import PRICE_LIMIT, Board, Draft, Flag, Kind, MeterTraits, Reading, Resume, Scale
 
 __all__ = ["Account", "AccountView"]
 
@@ -164,6 +164,17 @@ class Account:
         number) at the next reading's count. `change_token` goes into the new stream's header.
         """
         self._swap_acknowledged, self._swap_token = True, change_token
+
+    def reprice(self, scale: Scale, opening_token: str | None, standing_token: str | None) -> None:
+        """Another price per count from here on: the next row opens a stream under it. Counts are what they are.
+
+        `opening_token`: of the local change that made it, for that stream. `standing_token`: the same for every stream
+        while nobody has confirmed the change; all that the same scale again can say.
+        """
+        if scale != self._traits.scale:
+            self._traits = replace(self._traits, scale=scale)
+            self._books.reprice(self._traits, opening_token)
+        self._books.streams.standing_change(standing_token)
 
     def _classify(self, reading: Reading, now: Moment) -> Verdict:
         known = self._books.known

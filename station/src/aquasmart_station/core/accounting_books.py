@@ -38,6 +38,11 @@ class Books:
         self.run_ul = 0
         self._board, self._meter_id, self._traits, self._new_id = board, meter_id, traits, new_id
 
+    def reprice(self, traits: MeterTraits, token: str | None) -> None:
+        """Another price per count from the position reached on, in a stream of its own."""
+        self._traits = traits
+        self.streams.reprice(traits, token)
+
     def say(self, state: str, reason: str) -> None:
         self.state, self.reason = state, reason
 

@@ -26,10 +26,19 @@ class Streams:
         self._board, self._meter_id, self._traits = board, meter_id, traits
         self._new_id, self._clock = new_id, clock
         self._change_token: str | None = None
+        self._standing_token: str | None = None
 
     def next_change_token(self, token: str | None) -> None:
         """The local change that opens the next stream."""
         self._change_token = token
+
+    def reprice(self, traits: MeterTraits, token: str | None) -> None:
+        """The next row opens a stream under another scale, with the token of the local change that made it."""
+        self._traits, self._change_token, self.header = traits, token, None
+
+    def standing_change(self, token: str | None) -> None:
+        """The change whose price holds, while it is unconfirmed: for any stream. The one under way goes on."""
+        self._standing_token = token
 
     def outlived(self, known: Known) -> bool:
         """Whether the next row will stand in another stream than the last one."""
@@ -82,5 +91,5 @@ class Streams:
             hardware_id=self._board.hardware_id,
             software=self._board.software,
             clock=self._clock,
-            change_token=token,
+            change_token=token or self._standing_token,
         )

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+CAP_S = 30.0
+
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
     """Exponential backoff with jitter. Doubles from `base_s`, never above `cap_s`."""
 
     base_s: float = 0.5
-    cap_s: float = 30.0
+    cap_s: float = CAP_S
 
     def delay_s(self, attempt: int, draw: float) -> float:
         """Seconds to wait after failed attempt number `attempt` (from 1), for a uniform `draw` in [0, 1).

@@ -46,10 +46,18 @@ class CloudClock:
 
 
 def signed_request(
-    identity: Identity, target: str, body: bytes, timestamp_ms: int, *, encoding: str | None = None
+    identity: Identity,
+    target: str,
+    body: bytes,
+    timestamp_ms: int,
+    *,
+    encoding: str | None = None,
+    method: str = "POST",
+    idempotency_key: str | None = None,
+    if_match: str | None = None,
 ) -> SignedRequest:
-    """A POST ready to send. Every retry is signed afresh."""
-    signable = Signable("POST", target, identity.station_id, body, encoding)
+    """A request ready to send. Every retry is signed afresh."""
+    signable = Signable(method, target, identity.station_id, body, encoding, idempotency_key, if_match)
     signature = sign(identity.key, signable.string(timestamp_ms))
     headers = {
         "X-Station-Id": identity.station_id,
@@ -58,8 +66,8 @@ def signed_request(
         "X-Signature": signature,
         "X-Software-Version": identity.software,
     }
-    if encoding:
-        headers["Content-Encoding"] = encoding
+    optional = {"Content-Encoding": encoding, "Idempotency-Key": idempotency_key, "If-Match": if_match}
+    headers |= {name: value for name, value in optional.items() if value}
     return SignedRequest(target, headers, body, signature)
 
 

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 RING_NEAR_CAPACITY = "ring-near-capacity"
 DISK_FULL = "disk-full"
+DISK_LOW = "disk-low"
 DISK_SLOW = "disk-slow"
 LOG_OVER_BUDGET = "log-over-budget"
 WAL_LARGE = "wal-large"
 
 HURRY = frozenset({RING_NEAR_CAPACITY, DISK_FULL, LOG_OVER_BUDGET})
 """With one of these active sync is asked to hurry: what the cloud has can make room."""
+
+COVERED = {DISK_FULL: DISK_LOW}
+"""A reason that says more than another: of the two only the first is active. A disk that is full is not also low."""
 
 WORDS = {
     RING_NEAR_CAPACITY: "the log cannot be written fast enough; readings are merged in memory, every count is kept",
@@ -24,8 +28,15 @@ WORDS = {
     "rail-low": "the supply voltage is too low; check power supply and cable",
     "throttled": "the board runs slowly because it is hot or its supply is weak",
     "clock-unset": "the time is not known; connect the network or set the clock",
-    "memory-low": "the board is short of memory",
+    DISK_LOW: "the data partition is getting full; see what else fills it. Nothing is short yet",
+    "memory-low": "the board is short of memory; see what else runs on it",
+    "hot": "the board is at 80 °C or more and will slow itself down; give it air, keep the sun off it",
     "sensor-stuck": "water was expected and the meter's count does not move; check valve and sensor",
+    "leak": "water runs that is nobody's pour, booked as leak; look at the valve and the hose",
+    "no-flow": "not a count for so long that something may be wrong; is the tap open, is there water?",
+    "link-down": "the meter's port is gone; look at the adapter, its plug and its cable. It is tried again by itself",
+    "silent": "the port is there and the meter does not answer; look at its supply, the wiring, baud and parity",
+    "frozen": "another meter answers here; nothing of it is counted until the swap is acknowledged",
 }
 
 
@@ -52,7 +63,8 @@ class Reasons:
 
     @property
     def active(self) -> frozenset[str]:
-        return frozenset(self._active)
+        active = frozenset(self._active)
+        return active - {less for more, less in COVERED.items() if more in active}
 
     @property
     def changed(self) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from .degraded import DISK_LOW
 from .model import Flag
 
 UNDER_VOLTAGE, CAPPED, THROTTLED, SOFT_LIMIT = 1, 2, 4, 8
@@ -34,9 +35,7 @@ RELIEF_NUM, RELIEF_DEN = 3, 2
 GONE_AFTER_MS = 60_000
 """A condition absent for so long is over."""
 
-RAIL_LOW, SLOWED, DISK_LOW, MEMORY_LOW, HOT, CLOCK_UNSET = (
-    "rail-low", "throttled", "disk-low", "memory-low", "hot", "clock-unset",
-)  # fmt: skip
+RAIL_LOW, SLOWED, MEMORY_LOW, HOT, CLOCK_UNSET = "rail-low", "throttled", "memory-low", "hot", "clock-unset"
 
 ROW_FLAGS = {RAIL_LOW: Flag.RAIL_LOW}
 """Conditions of the board that every row bears while they last."""
@@ -96,9 +95,13 @@ class Conditions:
         self._seen_ms: dict[str, int] = {}
         self.active: frozenset[str] = frozenset()
 
-    def look(self, mono_ms: int, shown: frozenset[str]) -> bool:
-        """Take what is shown now; True where `active` has changed."""
+    def look(self, mono_ms: int, shown: frozenset[str], *, covered: frozenset[str] = frozenset()) -> bool:
+        """Take what is shown now; True where `active` has changed.
+
+        `covered`: what others say better at present; it is over at once, and back with the first look that shows it.
+        """
         self._seen_ms |= dict.fromkeys(shown, mono_ms)
+        self._seen_ms = {name: seen_ms for name, seen_ms in self._seen_ms.items() if name not in covered}
         former, self.active = (
             self.active,
             frozenset(name for name, seen_ms in self._seen_ms.items() if mono_ms - seen_ms < self._gone_after_ms),

@@ -125,6 +125,11 @@ def with_gaps(rows: Sequence[Row], after_seq: int) -> list[Row]:
     return complete
 
 
+def as_gap(row: Row) -> Row:
+    """The `gap` of a row that the cloud refuses: the same seqs, the same counts, and nothing else of it."""
+    return row._replace(kind=Kind.GAP.value, flags=0, data=None)
+
+
 def encode_batch(batch: Batch, *, trace_id: str, whole_header: bool) -> bytes:
     """The JSON body of `POST /v1/ingest`, UTF-8, uncompressed.
 

@@ -64,3 +64,11 @@ class Fenced(LogError):
 
 class CountsOutOfRange(StationError):
     """A position that the wire and the books cannot carry: counts · ul_num must stay below 2^63."""
+
+
+class BadOperation(StationError):
+    """An operation that cannot be sent: unknown type, missing parameter, unreadable. Refused before any request."""
+
+
+class OpsError(StationError):
+    """The station's ops.db could not be opened, read or written."""

@@ -14,7 +14,7 @@ from typing import Any
 from .accounting import Account
 from .anomaly import FLOW, INTERVAL, ROUND_TRIP, TEMPERATURE, Anomaly, Detector, Gauge, Sensitivity
 from .leaks import LONG, TRICKLE_UL, LeakWatch
-from .model import Draft, Flag, Kind, MeterTraits, Reading
+from .model import Draft, Flag, Kind, MeterTraits, Reading, Scale
 from .pours import BRIDGE_MS, Pour, Pours
 from .watching import LEAK, NO_FLOW, STUCK, Alarm, MeterWatch, Sight, WatchSettings
 
@@ -45,6 +45,7 @@ class MeterObserver:
         # A slow meter's readings are farther apart than another's longest silence.
         self._bridge_ms = max(BRIDGE_MS, 3 * period_ms)
         settings = replace(settings, unseen_ms=self._bridge_ms)
+        self._settings, self._traits = settings, traits
         self._pours = Pours(traits.scale, bridge_ms=self._bridge_ms)
         self._watch = MeterWatch(traits, settings)
         self._leaks = LeakWatch(traits.scale, settings)
@@ -97,6 +98,26 @@ class MeterObserver:
             self._pours.forget()
         self.conditions = self._conditions()
         return list(self._waiting)[before:]
+
+    def adopt(self, settings: WatchSettings) -> None:
+        """Other settings for what is wrong with the meter; an episode under way is judged anew."""
+        settings = replace(settings, unseen_ms=self._bridge_ms)
+        if settings != self._settings:
+            self._settings = settings
+            self._watch, self._leaks = MeterWatch(self._traits, settings), LeakWatch(self._traits.scale, settings)
+
+    def reprice(self, scale: Scale, opening_token: str | None, standing_token: str | None) -> list[Draft]:
+        """Another price per count: the rows that end what is under way at the present one. Those that follow stand in
+        a stream of their own."""
+        if scale == self._traits.scale:
+            self.account.reprice(scale, opening_token, standing_token)
+            return []
+        drafts = self.close()
+        self._traits = replace(self._traits, scale=scale)
+        self._pours = Pours(scale, bridge_ms=self._bridge_ms)
+        self._watch, self._leaks = MeterWatch(self._traits, self._settings), LeakWatch(scale, self._settings)
+        self.account.reprice(scale, opening_token, standing_token)
+        return drafts
 
     def idle(self, mono_ms: int) -> list[Draft]:
         """Call where no reading came: ends a pour that none has confirmed for longer than may be bridged."""

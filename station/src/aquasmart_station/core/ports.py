@@ -5,13 +5,17 @@ Only shapes live here: no behaviour, no defaults.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Protocol
 
 from .diagnosis import BoardFigures
-from .model import Draft, Reading, Resume, Row
-from .outcome import Answer, NoAnswer
+from .link import Links
+from .model import Draft, Reading, Resume, Row, Scale
 from .showing import MeterState, ServiceState
+
+if TYPE_CHECKING:
+    # At run time this brings half of `email` into the reader, which never sees an answer: nearly a megabyte.
+    from .outcome import Answer, NoAnswer
 
 
 class Clock(Protocol):
@@ -51,9 +55,35 @@ class Courier(Protocol):
 
     def post(self, target: str, headers: dict[str, str], body: bytes) -> InFlight: ...
 
+    def get(self, target: str, headers: dict[str, str]) -> InFlight: ...
+
     def abandon(self) -> None:
         """Forget the request under way and its connection."""
         ...
+
+
+class SideLane(Protocol):
+    """Something else that sync says to the cloud, beside telemetry: its own courier, its own waits.
+
+    No lane is delayed by another: `step` never waits.
+    """
+
+    next_due_s: float
+    """When it next wants to send; monotonic seconds. Sync makes it earlier when a link comes up."""
+
+    def step(self) -> None:
+        """Send what is due, or take an answer if one is there. Raises Fenced, LogError."""
+        ...
+
+    def finish(self, within_s: float) -> None:
+        """Last words before stopping, at most so long; 0 where the cloud cannot be reached."""
+        ...
+
+
+class LinkWatch(Protocol):
+    """The machine's network links."""
+
+    def look(self) -> Links: ...
 
 
 class MeterLine(Protocol):
@@ -65,6 +95,10 @@ class MeterLine(Protocol):
 
     def poll(self) -> Reading:
         """Ask once. Raises BadFrame or NoAnswer for a lost poll, LinkDown where the line is gone."""
+        ...
+
+    def rescale(self, scale: Scale) -> None:
+        """Another price per count, for flow figures that follow from it."""
         ...
 
     def close(self) -> None: ...
@@ -99,6 +133,9 @@ class BoardGauges(Protocol):
 class DegradedReasons(Protocol):
     """Where reasons for which the station is degraded are held."""
 
+    @property
+    def active(self) -> frozenset[str]: ...
+
     def set(self, reason: str) -> None: ...
 
     def clear(self, reason: str) -> None: ...
@@ -108,3 +145,9 @@ class LiveDisplay(Protocol):
     """Where a service shows what it does; False where that could not be written."""
 
     def show(self, table: str, state: ServiceState, meters: list[MeterState] | None = None) -> bool: ...
+
+
+class Chronicle(Protocol):
+    """Where changes are told, for people who look later. Never waits, never raises."""
+
+    def say(self, priority: int, message: str, fields: Mapping[str, object]) -> None: ...

@@ -19,6 +19,11 @@ RELIEVED_PERCENT = 85
 """Of the budget: down to it, so that making space is not tried for every row."""
 PRESSED_ROOM_BYTES = 512 << 10
 RELIEVED_ROOM_BYTES = 1 << 20
+STRETCH, STRETCH_MOST = 10, 60
+"""By how much the commit interval grows while the write-ahead log cannot be used again: each commit lengthens it by
+a page at least, however few rows it has. At first, and as the log grows."""
+URGENT_WAIT_AT = 4
+"""At so many times its limit not even urgent rows lengthen it at once."""
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
 SHORTEST_MEASURED_MS = 60_000
@@ -81,6 +86,26 @@ def short_of_room(use: DiskUse, limits: Limits, *, already: bool) -> bool:
 def wants_spare(use: DiskUse) -> bool:
     """Whether a log on a full partition should free more pages in its own file: nobody else can take those."""
     return use.spare_bytes < RELIEVED_ROOM_BYTES
+
+
+def commit_stretch(use: DiskUse, limits: Limits) -> int:
+    """What to multiply the commit interval with.
+
+    Somebody who reads the log for minutes keeps its write-ahead log from being used again, and nothing of ours can end
+    that. What can be bounded is what it grows by: in one commit per minute almost nothing but the rows themselves.
+    """
+    if use.wal_bytes <= limits.wal_limit_bytes:
+        return 1
+    return min(STRETCH_MOST, STRETCH * use.wal_bytes // limits.wal_limit_bytes)
+
+
+def urgent_rows_wait(use: DiskUse, limits: Limits) -> bool:
+    """Whether urgent rows, too, wait for the plain commit interval.
+
+    They are those of a totaliser that forgets: ten commits a second while water flows, 50 MB an hour. Late enough that
+    an export never comes to it; then a power cut may cost such a meter the water of one interval, a full disk all.
+    """
+    return use.wal_bytes > URGENT_WAIT_AT * limits.wal_limit_bytes
 
 
 def may_prune(row_seq: int, at_ms: int, *, acked_seq: int, cutoff_ms: int | None, pressed: bool) -> bool:

@@ -42,6 +42,11 @@ class Ring:
         return len(self._drafts) < self.capacity
 
     @property
+    def half(self) -> bool:
+        """Half full: a commit is due, whatever else would have it wait."""
+        return len(self._drafts) >= self._percent(_ENOUGH_PERCENT)
+
+    @property
     def near(self) -> bool:
         """Near capacity: it is, or has been since the last commit."""
         return self.step_ms > 0 or len(self._drafts) >= self._percent(_NEAR_PERCENT)
@@ -49,8 +54,7 @@ class Ring:
     def put(self, drafts: list[Draft]) -> None:
         self._drafts.extend(drafts)
         # With a long commit interval and many meters the ring would fill before its time: commit early, not merge.
-        half = len(self._drafts) >= self._percent(_ENOUGH_PERCENT)
-        self.urgent = self.urgent or half or any(draft.urgent for draft in drafts)
+        self.urgent = self.urgent or self.half or any(draft.urgent for draft in drafts)
         self._relieve()
 
     def take(self) -> list[Draft]:

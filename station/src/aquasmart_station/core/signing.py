@@ -53,3 +53,8 @@ def sign(key: bytes, message: bytes) -> str:
 def verified(key: bytes, message: bytes, signature: str) -> bool:
     """Whether `signature` is the one of `message` under `key`. The only comparison of signatures on the station."""
     return hmac.compare_digest(sign(key, message).encode(), signature.encode())
+
+
+def derived_key(old_key: bytes, cloud_nonce: str, station_nonce: str) -> bytes:
+    """The key that follows `old_key` in a rotation (docs/protocol.md §7): no key travels, only the two nonces do."""
+    return hmac.digest(old_key, f"v1-rotate:{cloud_nonce}:{station_nonce}".encode(), "sha256")

@@ -1,4 +1,4 @@
-"""Water for the simulated meter: a seeded, plausible day of pours, or steady, idle and scripted flow.
+"""Water for the simulated meter: a seeded, plausible day of pours, or steady, idle, backward and scripted flow.
 
 Pure: time is what `advance_ms` is told, chance is a seeded generator. Volumes are integers of a thousandth of a
 microlitre (µl/s times ms), so that nothing is lost between steps however time is cut.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import repeat
+from itertools import cycle, repeat
 
 DAY_S = 86_400
 FOREVER_MS = 1 << 62
@@ -25,10 +25,13 @@ LONGEST_PAUSE_MS = 8_000
 QUIETEST = 4
 """At night a pause is this many times as long as at noon."""
 
+PUSHED_BACK_UL = 6_667
+"""What a closing valve pushes back through the meter: 3 counts at 450 pulses per litre."""
+
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """Flow that stays alike for a while."""
+    """Flow that stays alike for a while; negative: backwards."""
 
     duration_ms: int
     flow_ul_s: int
@@ -60,6 +63,13 @@ def steady(flow_ul_s: int) -> Iterator[Segment]:
 def idle() -> Iterator[Segment]:
     """No flow, ever."""
     return steady(0)
+
+
+def backflow(flow_ul_s: int) -> Iterator[Segment]:
+    """Two seconds of flow, then the valve closes and the line pushes a little back; again and again."""
+    push_ms = 100
+    push = Segment(push_ms, -PUSHED_BACK_UL * 1000 // push_ms)
+    return cycle((Segment(2_000, flow_ul_s), Segment(300, 0), push, Segment(1_500, 0)))
 
 
 def pours(flow_ul_s: int, seed: int, second_of_day: int = 43_200) -> Iterator[Segment]:

@@ -187,6 +187,8 @@ def modbus_driver(settings: DriverSettings) -> ModbusDriver:
         )
     if settings.k_factor is not None:
         raise ValueError(f"{where}: the profile '{settings.profile}' brings its own scale; remove k_factor")
+    if settings.modulus is not None:
+        raise ValueError(f"{where}: the profile '{settings.profile}' brings its own range; remove modulus")
     if not 1 <= settings.slave <= 247:
         raise ValueError(f"{where}: a Modbus slave has an address from 1 to 247, not {settings.slave}")
     text = (folder / f"{settings.profile}.toml").read_text(encoding="utf-8")

@@ -10,6 +10,7 @@ low. CRC: CRC-16/MODBUS of the bytes before `*`, four upper-case hex digits. Byt
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from aquasmart_station.core.crc16 import crc16
 from aquasmart_station.core.errors import BadFrame
@@ -49,6 +50,10 @@ class PulseDriver:
         self.answer_deadline_ms = SLOWEST_DEVICE_MS + self.line.transfer_ms(len(REQUEST) + LONGEST_LINE)
         self._buffer = b""
         self._last: tuple[bytes, int] | None = None
+
+    def rescale(self, scale: Scale) -> None:
+        """Another price per pulse: the flow follows from it."""
+        self.traits = replace(self.traits, scale=scale)
 
     def request(self) -> bytes:
         self._buffer = b""

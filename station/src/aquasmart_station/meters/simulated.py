@@ -45,11 +45,14 @@ class Totals:
 
 
 class Counter:
-    """The meter's totaliser: advances with the water, wraps at `modulus`."""
+    """The meter's totaliser: advances with the water, wraps at `modulus`. `stuck`: only its flow figure moves."""
 
-    def __init__(self, totals: Totals, scale: Scale, modulus: int, hydraulics: Hydraulics) -> None:
+    def __init__(
+        self, totals: Totals, scale: Scale, modulus: int, hydraulics: Hydraulics, *, stuck: bool = False
+    ) -> None:
         self.totals = totals
         self.uptime_ms = 0
+        self._stuck = stuck
         self._scale = scale
         self._modulus = modulus
         self._hydraulics = hydraulics
@@ -61,14 +64,15 @@ class Counter:
 
     @property
     def period_us(self) -> int:
-        """Time between two counts at the present flow, µs; 0 while nothing flows."""
-        flow = self.flow_ul_s
+        """Time between two counts at the present flow, in either direction, µs; 0 while nothing flows."""
+        flow = abs(self.flow_ul_s)
         return self._scale.ul_num * 1_000_000 // (self._scale.den * flow) if flow else 0
 
     def advance_ms(self, duration_ms: int) -> None:
         """Let `duration_ms` of water through."""
         self.uptime_ms += duration_ms
-        self._rest += self._hydraulics.advance_ms(duration_ms) * self._scale.den
+        volume = self._hydraulics.advance_ms(duration_ms)
+        self._rest += 0 if self._stuck else volume * self._scale.den
         new, self._rest = divmod(self._rest, self._scale.ul_num * 1000)
         old = self.totals
         self.totals = Totals((old.counts + new) % self._modulus, old.lifetime + new, old.boots)

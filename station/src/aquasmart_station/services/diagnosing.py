@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from ..core.anomaly import SUPPLY, Gauge, Sensitivity
+from ..core.degraded import COVERED
 from ..core.diagnosis import ROW_FLAGS, BoardFigures, Conditions, judge
 from ..core.model import Flag, Kind
 from ..core.ports import BoardGauges, Clock, DegradedReasons
@@ -58,7 +59,11 @@ class Diagnoser:
         now_ms = self._clock.mono_ns() // 1_000_000
         blocks = self._look(now_ms)
         former = self._conditions.active
-        changed = self._conditions.look(now_ms, self._board_shown.union(*map(meter_conditions, pollers)))
+        covered = self._covered()
+        # Only the next look at the board may bring it back: the last one may be as old as what covered it.
+        self._board_shown -= covered
+        shown = self._board_shown.union(*map(meter_conditions, pollers))
+        changed = self._conditions.look(now_ms, shown, covered=covered)
         if changed:
             self._tell(former, pollers)
         due = self._told_ms is None or now_ms - self._told_ms >= self._interval_ms
@@ -69,6 +74,11 @@ class Diagnoser:
 
     def close(self) -> None:
         self._board.close()
+
+    def _covered(self) -> frozenset[str]:
+        """Conditions that a reason of the reader's says better: a full disk is not also low."""
+        reasons = self._reasons.active if self._reasons is not None else frozenset()
+        return frozenset(less for more, less in COVERED.items() if more in reasons)
 
     def _look(self, now_ms: int) -> list[Block]:
         """Look at the board where that is due; the supply's voltage is judged like a meter's figures."""

@@ -23,7 +23,15 @@ from ..core.degraded import (
 from ..core.errors import LogError, LogFull
 from ..core.merging import STEPS_MS
 from ..core.ports import Clock
-from ..core.retention import DiskUse, cutoff_ms, over_budget, short_of_room, wants_spare
+from ..core.retention import (
+    DiskUse,
+    commit_stretch,
+    cutoff_ms,
+    over_budget,
+    short_of_room,
+    urgent_rows_wait,
+    wants_spare,
+)
 from ..core.ring import Ring
 
 S_NS = 1_000_000_000
@@ -38,8 +46,6 @@ AGAIN_NS = 60 * S_NS
 """After a pass at the coarsest resolution that did not help."""
 PIECES_WHEN_PRESSED = 4
 """Transactions of one turn while space is short: tens of milliseconds, so that commits stay on time."""
-STRETCH = 10
-"""By how much the commit interval grows while the write-ahead log cannot be used again: each commit lengthens it."""
 
 
 class Housekeeping:
@@ -59,6 +65,7 @@ class Housekeeping:
         self._use: DiskUse | None = None
         self._looked_ns = self._pruned_ns = self._slow_until_ns = self._rest_until_ns = 0
         self._over = self._short = self._full = False
+        self._stretch, self._urgent_wait = 1, False
         self._pruning = False
         """Whether a pass of pruning is under way."""
         self._exhausted = False
@@ -70,7 +77,12 @@ class Housekeeping:
     @property
     def stretch(self) -> int:
         """What to multiply the commit interval with."""
-        return STRETCH if WAL_LARGE in self._reasons.active else 1
+        return self._stretch
+
+    @property
+    def urgent_wait(self) -> bool:
+        """Whether urgent rows wait for the commit interval as it is configured."""
+        return self._urgent_wait
 
     def before_open(self) -> None:
         """A full disk refuses even to open a log that was closed cleanly: the reserve makes room first."""
@@ -156,7 +168,8 @@ class Housekeeping:
         else:
             self._reasons.set(DISK_FULL)
         self._reasons.put(LOG_OVER_BUDGET, on=self._over)
-        self._reasons.put(WAL_LARGE, on=use.wal_bytes > limits.wal_limit_bytes)
+        self._stretch, self._urgent_wait = commit_stretch(use, limits), urgent_rows_wait(use, limits)
+        self._reasons.put(WAL_LARGE, on=self._stretch > 1)
         if not self._pressed:
             # A pass that helped goes on where it stopped when space is short again.
             self._exhausted = False

@@ -10,11 +10,13 @@ from dataclasses import dataclass
 
 from ..adapters.log_lanes import Lane
 from ..adapters.log_outbox import Outbox
-from ..core.conversation import CloudClock, Identity, answered_at_ms, is_signed, signed_request
+from ..core.conversation import CloudClock, Identity
 from ..core.encoding import compress, encode_batch
-from ..core.outcome import Answer, Delivered, NoAnswer, Rewind, Skewed, outcome_of
+from ..core.keyring import KeyRing
+from ..core.outcome import Delivered, Rewind
 from ..core.ports import Clock, Courier
 from .delivery import settle_delivered, settle_rewind
+from .exchange import Asked, Exchange
 
 INGEST = "/v1/ingest"
 ATTEMPTS = 3
@@ -37,39 +39,33 @@ class LastWord:
         try:
             self.outbox.look()
             lane = next((lane for lane in self.outbox.lanes.values() if str(lane.header.id) == stream_id), None)
-            cloud_clock = CloudClock()
+            exchange = Exchange(self.courier, KeyRing([self.identity]), self.clock, CloudClock())
             for _ in range(ATTEMPTS):
                 if lane is None or not lane.pending:
                     break
-                if not self._exchange(lane, cloud_clock):
+                if not self._deliver(lane, exchange):
                     return False
             return lane is not None and not lane.pending
         finally:
             self.outbox.close()
 
-    def _exchange(self, lane: Lane, cloud_clock: CloudClock) -> bool:
+    def _deliver(self, lane: Lane, exchange: Exchange) -> bool:
         """One request and what its answer changes; False where another would be useless."""
         batch = self.outbox.batch(lane, 1_000)
         if batch is None:
             return False
         trace_id = secrets.token_hex(16)
         body = compress(encode_batch(batch, trace_id=trace_id, whole_header=True))
-        wall_ms, mono_ms = self.clock.wall_ns() // 1_000_000, self.clock.mono_ns() // 1_000_000
-        at_ms = cloud_clock.now_ms(mono_ms=mono_ms, wall_ms=wall_ms)
-        request = signed_request(self.identity, INGEST, body, at_ms, encoding="gzip")
-        answer = self.courier.post(INGEST, request.headers, request.body).wait(ANSWER_S) or NoAnswer(
-            "no answer in time"
-        )
-        signed = is_signed(self.identity, request, answer)
-        if signed and isinstance(answer, Answer):
-            cloud_clock.learn(answered_at_ms(answer), mono_ms=self.clock.mono_ns() // 1_000_000)
-        outcome = outcome_of(answer, signed=signed, trace_id=trace_id, now_wall_s=wall_ms // 1_000)
+        exchange.ask(Asked(INGEST, body, trace_id, "gzip"))
+        until_s = self.clock.mono_ns() / 1e9 + ANSWER_S
+        outcome = None
+        while outcome is None and self.clock.mono_ns() / 1e9 < until_s:
+            outcome = exchange.outcome(1.0)
+        now_ms = self.clock.wall_ns() // 1_000_000
         match outcome:
             case Delivered():
-                return settle_delivered(self.outbox, lane, batch, outcome, wall_ms) is not None
+                return settle_delivered(self.outbox, lane, batch, outcome, now_ms)
             case Rewind():
-                settle_rewind(self.outbox, lane, outcome, wall_ms)
-                return True
-            case Skewed():
+                settle_rewind(self.outbox, lane, outcome, now_ms)
                 return True
         return False

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from ..core.backoff import Backoff
 from ..core.degraded import Reasons
 from ..core.errors import BadFrame, NoAnswer, StationError
-from ..core.model import Draft, Flag, Reading
+from ..core.model import Draft, Flag, Reading, Scale
 from ..core.observing import MeterObserver
 from ..core.ports import Clock, MeterLine
 from ..core.ring import Ring
@@ -82,6 +82,15 @@ class MeterPoller:
     def join(self, timeout_s: float) -> None:
         self._thread.join(timeout_s)
 
+    def adopt(self, *, period_s: float, idle_heartbeat_s: float) -> None:
+        """Other times between polls and between idle rows, from the next one on."""
+        self._period_ns, self._idle_ns = int(period_s * 1e9), int(idle_heartbeat_s * 1e9)
+
+    def rescale(self, scale: Scale, opening_token: str | None, standing_token: str | None) -> list[Draft]:
+        """Another price per count, under the shelf's lock: the rows that end what stands at the present one."""
+        self._line.rescale(scale)
+        return self.observer.reprice(scale, opening_token, standing_token)
+
     @property
     def alive(self) -> bool:
         return self._thread.is_alive()
@@ -94,6 +103,11 @@ class MeterPoller:
         if self.figures.bad_in_a_row >= SILENT_AFTER_POLLS:
             return "silent"
         return self.account.view.state
+
+    def acknowledge_swap(self, *, change_token: str | None = None) -> None:
+        """A technician says that this meter was replaced. Safe in any thread."""
+        with self._shelf.wake:
+            self.account.acknowledge_swap(change_token=change_token)
 
     def _run(self) -> None:
         tick_ns = self._clock.mono_ns()

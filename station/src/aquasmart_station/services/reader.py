@@ -17,6 +17,7 @@ from ..core.model import Board, Draft, Flag, Kind, Row, StreamHeader
 from ..core.ports import Clock, EventLog, LiveDisplay, Watchdog
 from ..core.showing import LOG_DAMAGED, MeterState, ServiceState, ago, litres
 from ..core.watching import words_for
+from .adopting import ReaderSettings
 from .diagnosing import Diagnoser
 from .housekeeping import Housekeeping
 from .polling import MeterPoller, Shelf
@@ -45,13 +46,14 @@ class Reader:
         diagnoser: Diagnoser,
         timekeeper: Timekeeper,
         new_id: Callable[[], UUID],
-        commit_interval_s: float,
+        settings: ReaderSettings,
     ) -> None:
         self._log, self._live, self._watchdog, self._clock = log, live, watchdog, clock
         self._board, self._shelf, self._make_pollers, self._new_id = board, shelf, make_pollers, new_id
         self._diagnoser, self._timekeeper = diagnoser, timekeeper
         self.reasons, self._house = shelf.reasons, house
-        self._interval_ns = int(commit_interval_s * 1e9)
+        self._settings = settings
+        self._interval_ns = int(settings.commit_interval_s * 1e9)
         self._pollers: list[MeterPoller] = []
         self._run_stream: StreamHeader | None = None
         self._stop = threading.Event()
@@ -65,6 +67,13 @@ class Reader:
     def stop(self) -> None:
         """Ask for the end; safe in a signal handler."""
         self._stop.set()
+
+    def acknowledge_swap(self, meter_id: str) -> bool:
+        """A technician says that this meter was replaced; False where there is no such meter. Safe in any thread."""
+        named = [poller for poller in self._pollers if poller.meter_id == meter_id]
+        for poller in named:
+            poller.acknowledge_swap()
+        return bool(named)
 
     def run(self) -> None:
         """Until stopped. Raises LogDamaged, so that the check runs before the next start; nothing else that a fault of
@@ -85,6 +94,7 @@ class Reader:
                 self._log.open()
                 self._pollers = self._make_pollers(self._log, self._shelf)
                 self._shelf.ring.put([self._own(Kind.BOOT, {"clock": self._clock.quality()})])
+                self._adopt()
                 break
             except LogDamaged as fault:
                 self._give_up(fault)
@@ -99,6 +109,7 @@ class Reader:
 
     def cycle(self) -> None:
         """Wait for the next commit's time, commit, show."""
+        self._adopt()
         self._diagnose()
         with self._shelf.wake:
             self._shelf.wake.wait_for(self._due, timeout=0.1)
@@ -112,6 +123,17 @@ class Reader:
             self._watchdog.pet()
         if not committed:
             self._stop.wait(0.5)
+
+    def _adopt(self) -> None:
+        """Settings that have changed act from here on. With a full ring they wait: a change of price ends a stream."""
+        with self._shelf.wake:
+            if not self._shelf.ring.room:
+                return
+            drafts, applied = self._settings.step(self._pollers)
+            if applied is not None:
+                drafts.append(self._own(Kind.CONFIG_APPLIED, applied))
+            self._shelf.ring.put(drafts)
+        self._interval_ns = int(self._settings.commit_interval_s * 1e9)
 
     def _diagnose(self) -> None:
         # With a full ring it waits: what has changed by then is told then.
@@ -133,7 +155,9 @@ class Reader:
         now_ns = self._clock.mono_ns()
         if self._oldest_ns is None:
             self._oldest_ns = now_ns
-        return ring.urgent or self._stop.is_set() or now_ns - self._oldest_ns >= self._interval_ns * self._house.stretch
+        if self._stop.is_set() or ring.half or (ring.urgent and not self._house.urgent_wait):
+            return True
+        return now_ns - self._oldest_ns >= self._interval_ns * (1 if ring.urgent else self._house.stretch)
 
     def _commit(self, drafts: list[Draft]) -> bool:
         began_ns = self._clock.mono_ns()
@@ -197,6 +221,7 @@ class Reader:
                 drafts = self._shelf.ring.take()
         self._show(force=True, state="stopped")
         self._diagnoser.close()
+        self._settings.close()
         self._house.close()
         self._log.close()
 

@@ -11,10 +11,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ..adapters import config_rows, notice_rows, operation_rows
 from ..adapters.live import read_meters, read_service
 from ..adapters.log_space import limits
 from ..adapters.log_view import LogView, StreamStanding, Usage
+from ..adapters.ops import OpsFile
 from ..config import Config
+from ..core.errors import OpsError
 from ..core.retention import PRESSED_PERCENT, autonomy_hours
 from ..core.showing import MeterState, ServiceState
 
@@ -56,7 +59,27 @@ def station_report(config: Config) -> dict[str, Any]:
         ],
         "reader": reader,
         "sync": sync,
+        **_told(config),
     }
+
+
+def _told(config: Config) -> dict[str, Any]:
+    """Operations by state, the settings in force and the latest notices; none of them where ops.db cannot be read."""
+    empty: dict[str, Any] = {"operations": {}, "config": None, "notices": []}
+    if not config.ops_path.exists():
+        return empty
+    ops = OpsFile(config.ops_path)
+    try:
+        with ops.reading() as connection:
+            return {
+                "operations": operation_rows.counted(connection),
+                "config": config_rows.display(config_rows.in_force(connection)),
+                "notices": notice_rows.latest(connection),
+            }
+    except OpsError as fault:
+        return empty | {"operations": {"fault": str(fault)}}
+    finally:
+        ops.close()
 
 
 def _disk(config: Config, usage: Usage, reader: dict[str, Any]) -> dict[str, Any]:
@@ -105,10 +128,17 @@ def _service(path: Path, table: str, mono_ms: int) -> dict[str, Any]:
     if said is None:
         return {"state": "not-running", "text": "has not run since the machine started"}
     age_ms = mono_ms - said.beat_mono_ms
-    state = said.state
-    if state != "stopped" and (age_ms > STALE_MS or age_ms < 0 or not _runs(said.pid)):
-        state = "not-running"
-    return {"state": state, "text": said.text, "beat_age_ms": max(0, age_ms), **said.figures}
+    return {"state": running_state(said), "text": said.text, "beat_age_ms": max(0, age_ms), **said.figures}
+
+
+def running_state(said: ServiceState | None) -> str:
+    """What a service last said it is in, unless it has not shown itself for a while or its process has gone."""
+    if said is None:
+        return "not-running"
+    age_ms = time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000 - said.beat_mono_ms
+    if said.state != "stopped" and (age_ms > STALE_MS or age_ms < 0 or not _runs(said.pid)):
+        return "not-running"
+    return said.state
 
 
 def _runs(pid: int) -> bool:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
+from ..core.model import Row
 from ..core.ports import Clock, LiveDisplay, Watchdog
 from ..core.showing import ServiceState, ago
+from ..core.tally import Tally
 
 SHOW_EVERY_S = 0.5
 
@@ -26,6 +29,22 @@ class Figures:
     acknowledged_at_ms: int | None = None
     verified_at_ms: int | None = None
     difference: str = ""
+    trace_id: str = ""
+    """Of the latest request with events."""
+    saving_power: bool = False
+    tally: Tally = field(default_factory=Tally)
+
+    def sent(self, trace_id: str, body_bytes: int) -> None:
+        """A request with events leaves."""
+        self.requests += 1
+        self.bytes_sent += body_bytes
+        self.trace_id = trace_id
+        self.tally.sent(trace_id)
+
+    dead_letters: int = 0
+    """Events that the cloud refuses for good."""
+    fleet: int = 0
+    """How many stations the cloud says there are: over so many a first request spreads."""
 
     def say(self, state: str, text: str, now_ms: int) -> None:
         """Enter a state; `since` moves only when the word changes."""
@@ -37,21 +56,33 @@ class Figures:
         self.verified_at_ms = now_ms
 
     def delivered(self, rows: int, pending: int, now_ms: int, difference: str) -> None:
-        self.say("online", "", now_ms)
         self.events_delivered += rows
         self.pending, self.acknowledged_at_ms = pending, now_ms
         self.difference = difference or self.difference
 
-    def failed(self, state: str, reason: str, now_ms: int, wait_s: float) -> None:
+    def failed(self, state: str, reason: str, now_ms: int, wait_s: float, *, told: bool = False) -> None:
+        """Again after `wait_s`; `told`: the other side asked for that wait."""
         self.failures += 1
+        self.tally.waits(wait_s, told=told)
         self.say(state, f"{reason}; next attempt in {ago(wait_s)}", now_ms)
+
+
+def ages_s(rows: Sequence[Row], now_ms: int) -> tuple[float, ...]:
+    """How old the first, the middle and the last of a batch's rows are, in seconds."""
+    return tuple((now_ms - rows[index].at_ms) / 1000 for index in (0, len(rows) // 2, -1))
 
 
 class SyncDisplay:
     """Shows `Figures` where people look, at most twice a second."""
 
-    def __init__(self, live: LiveDisplay, watchdog: Watchdog, clock: Clock) -> None:
-        self._live, self._watchdog, self._clock = live, watchdog, clock
+    def __init__(
+        self,
+        live: LiveDisplay,
+        watchdog: Watchdog,
+        clock: Clock,
+        link: Callable[[], Mapping[str, object]] = dict,
+    ) -> None:
+        self._live, self._watchdog, self._clock, self._link = live, watchdog, clock, link
         self._shown_s = 0.0
 
     def show(self, figures: Figures, now_s: float, not_before_s: float, *, force: bool = False) -> None:
@@ -73,6 +104,11 @@ class SyncDisplay:
             "acknowledged_at_ms": figures.acknowledged_at_ms,
             "verified_at_ms": figures.verified_at_ms,
             "difference": figures.difference,
+            "trace_id": figures.trace_id,
+            "saving_power": figures.saving_power,
+            "tally": figures.tally.document(),
+            "link": self._link(),
+            "dead_letters": figures.dead_letters,
             "next_attempt_s": max(0.0, round(not_before_s - now_s, 1)),
         }
         self._live.show("sync_state", ServiceState(figures.state, text, said, int(now_s * 1000), now_ms))
@@ -92,6 +128,10 @@ def status_text(figures: Figures, now_ms: int) -> str:
         parts.append(f"acknowledged {ago((now_ms - figures.acknowledged_at_ms) / 1000)} ago")
     if figures.text:
         parts.append(figures.text)
+    if figures.saving_power:
+        parts.append("saving power: asks less often")
+    if figures.dead_letters:
+        parts.append(f"{figures.dead_letters} refused for good: aquasmart dead-letters list")
     if figures.difference:
         parts.append(f"BOOKS DIFFER: {figures.difference}")
     return " · ".join(parts)

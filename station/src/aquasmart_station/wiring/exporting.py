@@ -19,6 +19,7 @@ from ..adapters.quarantine import PARTS
 from ..config import Config
 from ..core.conversation import Identity
 from ..core.errors import LogError, StationError
+from .keys import keyring_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +32,7 @@ class Source:
 
 def own_source(config: Config) -> Source:
     """This station's own log."""
-    cloud = config.cloud
-    return Source(config.log_path, Identity(config.station_id, cloud.key_id, __version__, cloud.key))
+    return Source(config.log_path, keyring_of(config).current)
 
 
 def card_source(folder: Path, *, station_id: str | None, key_id: str | None, key_file: Path | None) -> Source:

@@ -8,10 +8,12 @@ from uuid import uuid4
 from .. import __version__
 from ..adapters.board_sensors import BoardSensors, find_vcgencmd
 from ..adapters.clock import SystemClock, boot_id, hardware_id
+from ..adapters.journal import Journal
 from ..adapters.live import LiveBoard
 from ..adapters.log_keeper import LogKeeper
 from ..adapters.log_writer import LogWriter
 from ..adapters.meter_line import DrivenLine
+from ..adapters.ops import OpsFile
 from ..adapters.reserve import Reserve
 from ..adapters.serial_port import SerialLine
 from ..adapters.watchdog import SystemdWatchdog
@@ -23,10 +25,12 @@ from ..core.observing import MeterObserver
 from ..core.ports import EventLog, Watchdog
 from ..core.watching import WatchSettings
 from ..meters.driver import make_driver
+from ..services.adopting import Defaults, ReaderSettings, SettingsWatch
 from ..services.diagnosing import Diagnoser
 from ..services.housekeeping import Housekeeping
 from ..services.polling import MeterPoller, Shelf
 from ..services.reader import Reader
+from ..services.telling import TellingDisplay
 from ..services.timekeeping import Timekeeper
 from .running import Stopper, held, make_folders, shared
 
@@ -44,7 +48,7 @@ def run_reader(config: Config) -> None:
     ):
         if not ours:
             return
-        reader = _reader(config, watchdog)
+        reader = make_reader(config, watchdog)
         stopper.tell(reader.stop)
         reader.run()
 
@@ -60,7 +64,8 @@ def line_of(meter: MeterConfig) -> DrivenLine:
     return DrivenLine(SerialLine(meter.port, driver.line), driver)
 
 
-def _reader(config: Config, watchdog: Watchdog) -> Reader:
+def make_reader(config: Config, watchdog: Watchdog) -> Reader:
+    """The reader of this configuration, not yet running; whoever runs it holds the locks."""
     clock, here, detect = SystemClock(), board(config), config.detect
     sensitivity = Sensitivity(detect.threshold, detect.window, detect.warm_up)
 
@@ -96,7 +101,7 @@ def _reader(config: Config, watchdog: Watchdog) -> Reader:
     log = LogWriter(config.log_path)
     return Reader(
         log=log,
-        live=LiveBoard(config.live_path),
+        live=TellingDisplay(LiveBoard(config.live_path), Journal("aquasmart-reader"), "reader"),
         watchdog=watchdog,
         clock=clock,
         board=here,
@@ -113,7 +118,22 @@ def _reader(config: Config, watchdog: Watchdog) -> Reader:
         ),
         timekeeper=Timekeeper(log, clock, here.boot_id),
         new_id=uuid4,
-        commit_interval_s=config.reader.commit_interval_s,
+        settings=ReaderSettings(SettingsWatch(OpsFile(config.ops_path), clock.mono_ns), _defaults(config), sensitivity),
+    )
+
+
+def _defaults(config: Config) -> Defaults:
+    reader, detect = config.reader, config.detect
+    return Defaults(
+        commit_interval_s=reader.commit_interval_s,
+        idle_heartbeat_s=reader.idle_heartbeat_s,
+        poll_hz=reader.poll_hz,
+        threshold=detect.threshold,
+        leak_after_s=detect.leak_after_s,
+        slow_leak_after_s=detect.slow_leak_after_s,
+        stuck_after_s=detect.stuck_after_s,
+        no_flow_after_s=detect.no_flow_after_s,
+        scales={meter.id: make_driver(meter.settings).traits.scale for meter in config.meters},
     )
 
 

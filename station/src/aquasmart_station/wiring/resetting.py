@@ -9,17 +9,18 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from .. import __version__
 from ..adapters.clock import SystemClock
-from ..adapters.http import HttpCourier, HttpSettings
+from ..adapters.http import HttpCourier
+from ..adapters.key_files import keys_folder
 from ..adapters.log_file import lock
 from ..adapters.log_outbox import Outbox
 from ..config import Config
-from ..core.conversation import Identity
 from ..core.errors import LogBusy, StationError
 from ..services.last_word import LastWord
 from ..services.reset import FactoryReset
 from .checking import meterless_stream
+from .keys import keyring_of
+from .reaching import http_settings
 from .running import make_folders
 
 
@@ -28,9 +29,8 @@ def factory_reset(config: Config) -> Iterator[FactoryReset]:
     """The reset, under the locks of both services and of the log. Raises LogBusy while any of them is held."""
     make_folders(config)
     clock, cloud = SystemClock(), config.cloud
-    identity = Identity(config.station_id, cloud.key_id, __version__, cloud.key)
-    settings = HttpSettings(cloud.url, cloud.connect_timeout_s, cloud.read_timeout_s, cloud.ca_file, cloud.tls_1_2)
-    last_word = LastWord(Outbox(config.log_path), HttpCourier(settings), identity, clock)
+    identity = keyring_of(config).current
+    last_word = LastWord(Outbox(config.log_path), HttpCourier(http_settings(cloud)), identity, clock)
     with ExitStack() as stack:
         for name in ("reader.lock", "sync.lock", "log.lock"):
             try:
@@ -51,7 +51,8 @@ def factory_reset(config: Config) -> Iterator[FactoryReset]:
         )
 
 
-def key_path(config: Config) -> Path:
-    """The file that holds the station's key."""
+def key_paths(config: Config) -> list[Path]:
+    """The files that hold the station's keys: the first one, and those that followed it."""
     document = tomllib.loads(config.path.read_text(encoding="utf-8"))
-    return config.path.resolve().parent / str(document["cloud"]["key_file"])
+    first = config.path.resolve().parent / str(document["cloud"]["key_file"])
+    return [first, *sorted(keys_folder(config.state_dir).glob("*.key"))]

@@ -6,13 +6,13 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0005"
-down_revision: str | None = "0001"
+down_revision: str | None = "0003"
 branch_labels: str | None = None
 depends_on: str | None = None
 
 
 def upgrade() -> None:
-    """Make the tables of store.foreign_schema."""
+    """Make the tables of store.schema_foreign."""
     op.create_table(
         "client",
         sa.Column("client_id", sa.String(length=64), nullable=False),

@@ -1,0 +1,61 @@
+"""Where `aquasmart` begins. The two services start without the command line's machinery, which is a fifth of a reader.
+
+Only the plain form that systemd uses is taken here: `aquasmart [--config FILE] reader|sync`. Everything else, a wrong
+word or `--help` included, goes to cli/main.py, which knows the same two commands.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+DEFAULT_CONFIG = Path("/etc/aquasmart/station.toml")
+EX_CONFIG = 78
+
+
+def main() -> None:
+    """Run what the arguments say and exit with its status."""
+    service = plain_service(sys.argv[1:], os.environ)
+    if service is None:
+        from .main import main as whole_command_line
+
+        whole_command_line()
+        return
+    sys.exit(serve(*service))
+
+
+def plain_service(words: Sequence[str], environment: Mapping[str, str]) -> tuple[str, Path] | None:
+    """The service and its configuration, where the arguments ask for nothing else."""
+    path = environment.get("AQUASMART_CONFIG") or DEFAULT_CONFIG
+    rest = list(words)
+    if rest[:1] == ["--config"] and len(rest) > 1:
+        path, rest = rest[1], rest[2:]
+    elif rest and rest[0].startswith("--config="):
+        path, rest = rest[0].partition("=")[2], rest[1:]
+    return (rest[0], Path(path)) if len(rest) == 1 and rest[0] in {"reader", "sync"} and str(path) else None
+
+
+def serve(name: str, config_path: Path) -> int:
+    """Run a service to its end. Every error of ours becomes one message and an exit status, as in cli/main.py."""
+    from ..config import load_config
+    from ..core.errors import BadConfig, StationError
+
+    try:
+        if name == "reader":
+            from ..wiring.reading import run_reader
+
+            run_reader(load_config(config_path))
+        else:
+            from ..wiring.syncing import run_sync
+
+            run_sync(load_config(config_path))
+    except KeyboardInterrupt:
+        return 130
+    except StationError as fault:
+        print(f"aquasmart: {fault}", file=sys.stderr)
+        if fault.hint:
+            print(fault.hint, file=sys.stderr)
+        return EX_CONFIG if isinstance(fault, BadConfig) else 1
+    return 0
