@@ -16,6 +16,7 @@ from aquasmart_cloud.core.normalising.reading import canonical, read_events, rea
 from aquasmart_cloud.core.normalising.rules import Rules
 from aquasmart_cloud.core.problems import Refusal
 from aquasmart_cloud.core.sketch import Sketch, bucket_of
+from aquasmart_cloud.core.tally import Tally
 
 GOOD: dict[str, Any] = {"source": "pos", "metric": "sale", "amount": 1200, "timestamp": "2024-03-01T10:15:00Z"}
 
@@ -167,3 +168,21 @@ def test_an_empty_sketch_has_no_percentile() -> None:
         Sketch().quantile(50, 1, 2)
     with pytest.raises(ValueError, match="above zero"):
         bucket_of(0)
+
+
+@given(st.lists(st.integers(1, 10**24), max_size=30), st.integers(0, 30))
+def test_figures_added_up_in_parts_are_those_of_the_whole(values: list[int], cut: int) -> None:
+    parts = [Tally(), Tally(), Tally()]
+    for value in values[:cut]:
+        parts[0].add(value)
+    for value in values[cut:]:
+        parts[1].add(value)
+    whole = parts[2]
+    for part in parts[:2]:
+        whole.merge(part)
+    assert (whole.count, whole.sum_nano) == (len(values), sum(values))
+    if values:
+        assert (whole.least_nano, whole.most_nano) == (min(values), max(values))
+        assert set(whole.document()) == {"count", "sum", "min", "max", "mean", "p50", "p90", "p99"}
+    else:
+        assert whole.document() == {"count": 0, "sum": "0", "min": "0", "max": "0", "mean": "0"}

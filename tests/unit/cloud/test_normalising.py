@@ -304,3 +304,17 @@ JSON = st.recursive(
 def test_whatever_is_sent_is_read_or_rejected_with_a_reason(event: Any) -> None:
     found = normalise(event, RULES)
     assert found.faults if isinstance(found, Rejected) else found.amount > 0
+
+
+def test_billionths_are_exact_or_refused() -> None:
+    assert to_nano(Decimal("-1.5")) == -1_500_000_000
+    assert from_nano(-1_500_000_000) == "-1.5"
+    for finer in ("1.0000000001", "NaN"):
+        with pytest.raises(AmountError):
+            to_nano(Decimal(finer))
+
+
+def test_a_path_of_a_mapping_that_leads_nowhere_is_an_absent_field() -> None:
+    rules = Rules("c_acme", fields={"a.b.c": "amount", "": "metric"})
+    assert rejected({"a": {"b": 5}, "metric": "x", "time": "2024-03-01"}, rules) == {"amount": "is missing"}
+    assert normalised({"a": {"b": {"c": 5}}, "metric": "x", "time": "2024-03-01"}, rules).amount == 5

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -40,19 +39,23 @@ class Answer:
 
 
 class Served:
-    """One cloud under gunicorn; `with` starts and ends it. `settings` are further environment variables."""
+    """One cloud under gunicorn; `with` starts and ends it.
 
-    def __init__(self, folder: Path, **settings: str) -> None:
+    `url` is that of a migrated database, a SQLite file in the folder by default; `settings` are further environment
+    variables.
+    """
+
+    def __init__(self, folder: Path, url: str | None = None, **settings: str) -> None:
         self.folder, self.settings, self.port = folder, settings, free_port()
         folder.mkdir(parents=True, exist_ok=True)
-        self.path = folder / "cloud.db"
         self.master_key = bytes(range(100, 132))
-        if not self.path.exists():
-            self.path.write_bytes(_fresh())
-            for name, text in (("master.key", self.master_key.hex()), ("admin.token", ADMIN)):
-                (folder / name).touch(mode=0o600)
-                (folder / name).write_text(text)
-        self.database = Database(f"sqlite:///{self.path}")
+        for name, text in (("master.key", self.master_key.hex()), ("admin.token", ADMIN)):
+            (folder / name).touch(mode=0o600)
+            (folder / name).write_text(text)
+        self.url = url or f"sqlite:///{folder / 'cloud.db'}"
+        if url is None:
+            (folder / "cloud.db").write_bytes(_fresh())
+        self.database = Database(self.url)
         self.clients = Clients(self.database)
         self._group: Group | None = None
 
@@ -70,6 +73,7 @@ class Served:
         ours = {
             "AQUASMART_MASTER_KEY_FILE": str(self.folder / "master.key"),
             "AQUASMART_BIND": f"127.0.0.1:{self.port}",
+            "AQUASMART_DATABASE_URL": self.url,
         }
         return kept | ours | self.settings
 
@@ -148,13 +152,13 @@ class Served:
         Stations(self.database, self.master_key).add(station_id, "", 1)
 
     def query(self, text: str, *values: Any) -> list[tuple[Any, ...]]:
-        """Rows of the database file, read as any third party would."""
-        with closing(sqlite3.connect(f"file:{self.path}?mode=ro", uri=True, timeout=10)) as connection:
-            return connection.execute(text, values).fetchall()
+        """Rows of the database, read beside the server."""
+        with self.database.reading() as connection:
+            return [tuple(row) for row in connection.execute(text, values).fetchall()]
 
     def execute(self, text: str, *values: Any) -> None:
-        """Change the database file from outside."""
-        with closing(sqlite3.connect(self.path, timeout=10)) as connection, connection:
+        """Change the database beside the server."""
+        with self.database.writing() as connection:
             connection.execute(text, values)
 
     def rows(self) -> dict[str, int]:
