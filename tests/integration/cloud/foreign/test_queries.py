@@ -199,7 +199,8 @@ def test_an_export_of_many_events_needs_the_memory_of_a_few(served: Served) -> N
     served.execute(
         "WITH RECURSIVE n(i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM n WHERE i < 100000)"
         " INSERT INTO foreign_event SELECT client_id, i, 'e' || i, metric, station, at + i, amount, normalised,"
-        " '[\"' || hex(zeroblob(100)) || '\"]', normaliser, raw, received_at FROM foreign_event, n WHERE client_id = ?",
+        " CAST(? AS TEXT), normaliser, raw, received_at FROM foreign_event, n WHERE client_id = ?",
+        json.dumps(["x" * 200]),
         client.client_id,
     )
     client.get("/api/events.jsonl?to=2024-03-01T10:15:05")
