@@ -83,6 +83,11 @@ class Relay:
             self._wanted = state
             self._changed.wait_for(lambda: self._state == state or self._stopping.is_set(), timeout=10)
 
+    def lead_to(self, upstream_port: int) -> None:
+        """Relay to somebody else from now on; connections that are open are reset."""
+        self._upstream_port = upstream_port
+        self._cuts += 1
+
     def inject(self, *faults: Fault, path: str = "/v1/ingest") -> None:
         """Queue faults for the next requests whose target begins with `path`, one request each, in order."""
         with self._lock:

@@ -75,6 +75,10 @@ CAPABILITIES: dict[str, Capability] = {
     "socat": Capability(_programs("socat"), "socat: apt-get install socat"),
     "faketime": Capability(_programs("faketime"), "libfaketime: apt-get install faketime"),
     "loop": Capability(_can_mount, "root, loop devices and mkfs.ext4: run as root; apt-get install e2fsprogs mount"),
+    "nginx": Capability(
+        lambda: any(shutil.which("nginx", path=path) for path in (None, "/usr/sbin")),
+        "nginx: apt-get install nginx",
+    ),
     "mount-namespace": Capability(
         lambda: (
             os.geteuid() == 0 and subprocess.run(["unshare", "--mount", "true"], capture_output=True).returncode == 0

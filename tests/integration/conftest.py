@@ -11,7 +11,7 @@ import pytest
 from demo.site import Site
 from tests.integration.world import World
 
-pytest.register_assert_rewrite("tests.integration.balance")
+pytest.register_assert_rewrite("tests.integration.balance", "tests.integration.outpost")
 
 
 @pytest.hookimpl(wrapper=True)

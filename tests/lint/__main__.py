@@ -8,7 +8,7 @@ from pathlib import Path
 
 from aquasmart_cloud.store.schema import metadata
 
-from . import modules, places, secrets, tables
+from . import matrix, modules, places, secrets, tables
 from .tree import Finding, SourceFile, files
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -30,6 +30,7 @@ def findings(root: Path) -> Iterator[Finding]:
     for file in files(root):
         for rule in FILE_RULES:
             yield from rule(file)
+    yield from matrix.mapped(root)
     yield from tables.writers_in_schema(metadata)
     yield from tables.keyed_by_station(metadata)
 
@@ -38,6 +39,8 @@ def main() -> int:
     found = list(findings(ROOT))
     for finding in found:
         print(finding)
+    for row in [] if found else matrix.waiting(ROOT):
+        print(f"tests/matrix.toml: {row}")
     if found:
         print(f"tests/lint: {len(found)} finding{'s' if len(found) != 1 else ''}")
     return 1 if found else 0

@@ -72,6 +72,10 @@ def test_every_figure_of_the_specification_while_it_delivers(make_world: MakeWor
     assert found["aquasmart_link_requests_total"].value(lane="heartbeat") >= 1
     assert 0 < found["aquasmart_link_radio_seconds_total"].value() < 600
     assert found["aquasmart_meter_ok"].value(meter="tap-1") == 1
+    world.site.station("operations", "add", "service_visit", "technician=Ada", "note=filter", "visited_at_ms=1")
+    done = eventually(lambda: scraped(world)["aquasmart_operations"].value(state="done") == 1, "the visit is told")
+    assert done
+    assert scraped(world)["aquasmart_operations"].value(state="pending") == 0
 
 
 def test_what_a_bad_network_costs_is_counted(make_world: MakeWorld) -> None:

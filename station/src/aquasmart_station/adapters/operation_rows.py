@@ -25,6 +25,9 @@ _COLUMNS = (
 )
 
 
+STATES = ("pending", "done", "failed", "refused", "conflict", "superseded")
+
+
 @dataclass(frozen=True, slots=True)
 class Operation:
     """One row. `parameters` is JSON as kept: it may be damaged, which is found before any request."""
@@ -114,6 +117,14 @@ def listed(connection: sqlite3.Connection, states: tuple[str, ...] = (), limit: 
 def counted(connection: sqlite3.Connection) -> dict[str, int]:
     """How many there are of each state."""
     return dict(connection.execute("SELECT state, count(*) FROM operation GROUP BY state"))
+
+
+def waiting(connection: sqlite3.Connection) -> tuple[int | None, int]:
+    """When the oldest pending operation was queued, None without one, and the attempts it has had."""
+    found = connection.execute(
+        "SELECT created_at_ms, attempts FROM operation WHERE state = 'pending' ORDER BY id LIMIT 1"
+    ).fetchone()
+    return (None, 0) if found is None else (int(found[0]), int(found[1]))
 
 
 def note_attempt(

@@ -9,11 +9,13 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ..adapters import operation_rows
 from ..adapters.live import read_meters, read_service
 from ..adapters.log_view import LogView
+from ..adapters.ops import OpsFile
 from ..adapters.process_usage import usage_of
 from ..config import Config
-from ..core.errors import LogError
+from ..core.errors import LogError, OpsError
 from ..core.metrics import Family, counter, gauge, summary
 from .report import running_state
 
@@ -22,7 +24,8 @@ _STATES = ("starting", "online", "offline", "unverified", "hold", "log-fault", "
 
 def station_metrics(config: Config) -> list[Family]:
     """Every family. A log that cannot be read leaves its figures out: what is missing alarms by being absent."""
-    return [*_sync(config), *_log(config), *_link(config), *_processes(config), *_meters(config)]
+    parts = (_sync, _log, _operations, _link, _processes, _meters)
+    return [family for part in parts for family in part(config)]
 
 
 def _said(config: Config, service: str) -> tuple[str, Mapping[str, Any]]:
@@ -75,6 +78,25 @@ def _log(config: Config) -> Iterator[Family]:
         text = f"Age of the events that wait: {name}, by their place in the log."
         yield gauge(f"aquasmart_sync_pending_age_{name}_seconds", text, age_s)
     yield counter("aquasmart_sync_takeovers_total", "Sync processes that have taken the log over, ever.", takeovers)
+
+
+def _operations(config: Config) -> Iterator[Family]:
+    """What stands in ops.db; kept there over restarts, so these are gauges."""
+    if not config.ops_path.exists():
+        return
+    ops = OpsFile(config.ops_path)
+    try:
+        with ops.reading() as connection:
+            states = dict.fromkeys(operation_rows.STATES, 0) | operation_rows.counted(connection)
+            oldest_at_ms, attempts = operation_rows.waiting(connection)
+    except OpsError:
+        return
+    finally:
+        ops.close()
+    age_s = 0 if oldest_at_ms is None else max(0.0, time.time_ns() / 1e9 - oldest_at_ms / 1000)
+    yield gauge("aquasmart_operations", "Operations in ops.db, by state.", states, "state")
+    yield gauge("aquasmart_operations_oldest_seconds", "Age of the oldest operation that waits.", age_s)
+    yield gauge("aquasmart_operations_attempts", "Verified answers that it has had.", attempts)
 
 
 def _link(config: Config) -> Iterator[Family]:
