@@ -16,7 +16,10 @@ NOT_BY_STATION: Mapping[str, str] = {
     "config_document": "of the fleet or a group as much as of a station; a few rows by hand, copied to every node",
     "sign_in_link": "belongs to a person, not a station; a handful of rows that expire within minutes",
 }
-"""Tables whose keys may lack station_id, each with the reason."""
+"""Tables whose keys may lack an owner, each with the reason."""
+
+OWNERS = frozenset({"station_id", "client_id"})
+"""What a schema can be distributed by: the station, or the sender of foreign events."""
 
 _CREATE_TABLE = re.compile(r"^\s*CREATE\s+(?:TEMP\w*\s+)?TABLE\s+(?:IF\s+NOT\s+EXISTS\s+)?(\w+)", re.IGNORECASE)
 
@@ -46,12 +49,12 @@ def writers_in_schema(metadata: MetaData) -> Iterator[Finding]:
 
 
 def keyed_by_station(metadata: MetaData, exempt: Mapping[str, str] = NOT_BY_STATION) -> Iterator[Finding]:
-    """Every unique key contains station_id: a distributed PostgreSQL can enforce no other."""
+    """Every unique key contains station_id (or client_id): a distributed PostgreSQL can enforce no other."""
     for table in metadata.sorted_tables:
         if table.name in exempt:
             continue
         for what, columns in _unique_keys(table):
-            if "station_id" not in columns:
+            if not OWNERS.intersection(columns):
                 yield _at(table, "station-key", f"{what} ({', '.join(columns) or 'none'}) lacks station_id")
     for name in sorted(exempt.keys() - metadata.tables.keys()):
         yield Finding(SCHEMA, 1, "station-key", f"the exemption of {name!r} is stale: there is no such table")

@@ -20,6 +20,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from .core.errors import ConfigError
+from .core.fault_names import BY_HEADER, FAULTS, parse_fault
 
 EXIT_CONFIG = 78
 """EX_CONFIG of sysexits.h: something was found in an unconfigured or misconfigured state."""
@@ -27,6 +28,8 @@ EXIT_CONFIG = 78
 MASTER_KEY = "master.key"
 ADMIN_TOKEN = "admin.token"  # noqa: S105  (a file's name)
 DATABASE = "cloud.db"
+PRODUCTION, DEVELOPMENT = "production", "development"
+"""AQUASMART_MODE. Production is what it is unless somebody says otherwise."""
 DEFAULT_BIND = "127.0.0.1:8000"
 _LEAST_TOKEN_LENGTH = 16
 _LEAST_DISTINCT_CHARACTERS = 6
@@ -44,6 +47,8 @@ class Config:
     bind: str = DEFAULT_BIND
     retention_months: int | None = None
     """For how many whole months batches are kept; None: for ever."""
+    faults: str = ""
+    """'' for none, `header`, or a fault for every request (core.fault_names); never in production."""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Config:
@@ -70,6 +75,8 @@ class Config:
         months = env.get("AQUASMART_RETENTION_MONTHS") or None
         if months is not None and not (months.isdecimal() and int(months) > 0):
             faults.append(f"AQUASMART_RETENTION_MONTHS must be a number of months from 1, not {months!r}")
+        injected = env.get("AQUASMART_FAULTS", "")
+        faults += _injection_faults(injected, env.get("AQUASMART_MODE") or PRODUCTION)
         if faults:
             raise ConfigError(faults)
         return cls(
@@ -78,6 +85,7 @@ class Config:
             admin_token=token,
             bind=bind,
             retention_months=int(months) if months else None,
+            faults=injected,
         )
 
     @classmethod
@@ -156,6 +164,16 @@ def _bind_faults(bind: str) -> list[str]:
     host, colon, port = bind.rpartition(":")
     if not (host and colon and port.isdigit() and 0 < int(port) < 65536):
         return [f"AQUASMART_BIND must be HOST:PORT, not {bind!r}"]
+    return []
+
+
+def _injection_faults(injected: str, mode: str) -> list[str]:
+    if mode not in (PRODUCTION, DEVELOPMENT):
+        return [f"AQUASMART_MODE must be {PRODUCTION} or {DEVELOPMENT}, not {mode!r}"]
+    if injected and mode == PRODUCTION:
+        return [f"AQUASMART_FAULTS makes requests fail on purpose: unset it, or set AQUASMART_MODE={DEVELOPMENT}"]
+    if injected and injected != BY_HEADER and parse_fault(injected) is None:
+        return [f"AQUASMART_FAULTS must be {BY_HEADER} or one of {', '.join(FAULTS)}, not {injected!r}"]
     return []
 
 

@@ -18,6 +18,8 @@ from aquasmart_cloud.store.schema import metadata
 
 FIXED = {"policy", "sign_in_link", "config_document"}
 """Tables that do not grow with stations."""
+OWNERS = {"station_id", "client_id"}
+"""What a key begins with: the station, or the sender of foreign events."""
 
 
 @pytest.fixture
@@ -110,11 +112,11 @@ def test_connections_are_durable(database: Database) -> None:
 
 
 @pytest.mark.parametrize("table", sorted(set(metadata.tables) - FIXED))
-def test_every_key_begins_with_the_station(table: str) -> None:
+def test_every_key_begins_with_the_station_or_sender(table: str) -> None:
     found = metadata.tables[table]
-    assert next(column.name for column in found.primary_key.columns) == "station_id"
+    assert next(column.name for column in found.primary_key.columns) in OWNERS
     for index in found.indexes:
-        assert next(column.name for column in index.columns) == "station_id"
+        assert next(column.name for column in index.columns) in OWNERS
 
 
 @pytest.mark.parametrize("table", sorted(metadata.tables))

@@ -32,3 +32,7 @@ class SealError(CloudError):
 
 class StationError(CloudError):
     """A command about a station cannot be done: unknown, already there, of a wrong form."""
+
+
+class ClientError(CloudError):
+    """A command about a client of the intake cannot be done: unknown, already there, an impossible setting."""

@@ -37,6 +37,7 @@ PROBLEMS: Mapping[str, ProblemType] = MappingProxyType(
             ProblemType("method-not-allowed", 405, "This method is not for this address"),
             ProblemType("sequence-gap", 409, "Rows are missing before this batch"),
             ProblemType("stream-unknown", 409, "The stream's header has not been received"),
+            ProblemType("already-closed", 409, "This has been dealt with already"),
             ProblemType("retired", 410, "This station has been retired"),
             ProblemType("operation-in-progress", 409, "The same operation is being worked on"),
             ProblemType("config-conflict", 412, "The configuration has changed meanwhile"),

@@ -1,9 +1,9 @@
 """The cloud's tables, in SQLAlchemy Core.
 
 Only definitions live here: no query, no connection, no behaviour. Each table's comment names its one writer.
-Every growing table's keys begin with `station_id`, so that the same schema can be distributed by it
-(`docs/decisions`). All `_at` are Unix milliseconds UTC; volumes are integer microlitres (`_ul`); counts are
-integer positions of a meter's totaliser. Identities are (station, stream, seq) and never random per event:
+Every growing table's keys begin with `station_id` (foreign events: `client_id`), so that the same schema can be
+distributed by it (`docs/decisions`). All `_at` are Unix milliseconds UTC; volumes are integer microlitres (`_ul`);
+counts are integer positions of a meter's totaliser. Identities are (station, stream, seq) and never random per event:
 random keys were measured 16 times slower. What is in migrations/ must add up to exactly this; on PostgreSQL the keys of
 the two tables that are partitioned by time end with that time (store.partitions).
 """
@@ -22,13 +22,13 @@ from sqlalchemy import (
     Uuid,
 )
 
-from . import schema_remote
+from . import schema_foreign, schema_remote
 from .columns import integer as _integer
 from .columns import metadata
 from .columns import station_column as _station_id
 from .columns import text as _text
 
-__all__ = ["metadata", "schema_remote"]
+__all__ = ["metadata", "schema_foreign", "schema_remote"]
 
 station = Table(
     "station",
@@ -261,7 +261,8 @@ processing_log = Table(
     _text("action", length=32),
     _text("detail"),
     PrimaryKeyConstraint("station_id", "log_id"),
-    comment="writer: store.recording. Audit trail: what each accepted request did; log_id grows by 1 per station",
+    comment="writer: store.recording, for foreign senders store.intake_log. Audit trail: what each accepted request"
+    " did; log_id grows by 1 per station or sender",
     sqlite_with_rowid=False,
 )
 

@@ -3,15 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import cast
 
 from flask import Flask
 
 from aquasmart_cloud.config import Config
 from aquasmart_cloud.core.model import MAX_BODY_BYTES
 from aquasmart_cloud.store.database import Database
+from aquasmart_cloud.store.faulty import FaultyDatabase
 from aquasmart_cloud.store.stations import Stations
 
-from . import answers, auth, config_api, health, operations_api, pages, station_api, tracing
+from . import (
+    answers,
+    auth,
+    config_api,
+    failed_api,
+    faults,
+    health,
+    operations_api,
+    pages,
+    public_api,
+    query_api,
+    station_api,
+    tracing,
+)
 from .services import EXTENSION, Cloud
 from .turnstile import FleetSize, Turnstile
 
@@ -25,14 +40,16 @@ def create_app(config: Config | None = None, clock_ms: Callable[[], int] = answe
     app = Flask("aquasmart_cloud.web")
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     database = Database(chosen.database_url)
+    if chosen.faults:
+        faulty = FaultyDatabase(database)
+        faults.install(app, faulty, chosen.faults)
+        database = cast("Database", faulty)
     stations = Stations(database, chosen.master_key)
     app.extensions[EXTENSION] = Cloud(chosen, database, stations, Turnstile(), FleetSize(stations), clock_ms)
     tracing.install(app)
     answers.install(app)
-    app.register_blueprint(health.blueprint)
-    app.register_blueprint(station_api.blueprint)
-    app.register_blueprint(operations_api.blueprint)
-    app.register_blueprint(config_api.blueprint)
+    for module in (health, station_api, operations_api, config_api, public_api, failed_api, query_api):
+        app.register_blueprint(module.blueprint)
     auth.install(app, database=database, master_key=chosen.master_key, admin_token=chosen.admin_token)
     pages.install(app, database=database)
     return app

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 
 import msgspec
 from flask import Blueprint, Response, g, request
-from werkzeug.exceptions import HTTPException
 
 from aquasmart_cloud.core.decoding import decode_batch, decode_heartbeat, inflate
 from aquasmart_cloud.core.errors import DatabaseError
@@ -27,6 +26,7 @@ from aquasmart_cloud.store.recording import SignedBody, record
 from aquasmart_cloud.store.stations import STATION_ID
 
 from .answers import log, new_id, trace_id
+from .bodies import read_body
 from .services import cloud
 
 PREFIX = "/v1/"
@@ -49,10 +49,15 @@ class Caller(NamedTuple):
 @blueprint.before_app_request
 def authenticate() -> None:
     """Before anything under /v1/, whether there is such a route or not: an unsigned request learns nothing."""
-    if not request.path.startswith(PREFIX):
-        return
+    if request.path.startswith(PREFIX):
+        identify()
+        refuse_old_software(read_policy(cloud().database), request.headers.get("X-Software-Version", ""))
+
+
+def identify() -> Caller:
+    """Who signed this request; its answer will be signed. Errors: Refusal where nobody may have."""
     services = cloud()
-    signed, fit = _read_request(_read_body())
+    signed, fit = _read_request(read_body(MAX_BODY_BYTES))
     found = services.stations.find_key(signed.station_id, signed.key_id) if fit else None
     prefix = signing_prefix(
         request.headers.get("X-Timestamp", ""),
@@ -67,34 +72,16 @@ def authenticate() -> None:
     holds = verify(_NO_KEY if found is None else found.key, prefix, signed.body, signed.signature)
     if found is None or not holds:
         raise Refusal("bad-signature", "station, key or signature is not right")
-    g.caller = Caller(found.key, signed)
+    caller = Caller(found.key, signed)
+    g.caller = caller
     if found.revoked:
         raise Refusal("revoked", f"key {signed.key_id} has been revoked")
     if found.retired:
         raise Refusal("retired", f"station {signed.station_id} has been retired")
     if abs(services.clock_ms() - signed.timestamp_ms) > WINDOW_MS:
         raise Refusal("clock-skew", f"X-Timestamp is more than {WINDOW_MS // 1000} s from the cloud's clock")
-    policy = read_policy(services.database)
-    services.turnstile.enter(signed.station_id, policy.rate, services.clock_ms())
-    refuse_old_software(policy, request.headers.get("X-Software-Version", ""))
-
-
-def _read_body() -> bytes:
-    """The raw body: 413 for a declared size above the limit, before anything else is judged or read.
-
-    A chunked body declares none; it is cut off at the limit without a word, so one byte more is asked for.
-    """
-    try:
-        body = request.get_data(cache=False)
-        more = request.content_length is None and len(body) >= MAX_BODY_BYTES and request.environ["wsgi.input"].read(1)
-    except HTTPException:
-        raise
-    except Exception as fault:
-        # A server raises what it likes for chunks that are none; whoever sent them is at fault, not this application.
-        raise Refusal("malformed", "the body cannot be read") from fault
-    if more:
-        raise Refusal("too-large", f"the body is above {MAX_BODY_BYTES} bytes")
-    return body
+    services.turnstile.enter(signed.station_id, read_policy(services.database).rate, services.clock_ms())
+    return caller
 
 
 def _read_request(body: bytes) -> tuple[SignedBody, bool]:

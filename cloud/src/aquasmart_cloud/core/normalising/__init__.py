@@ -1,0 +1,1 @@
+"""Foreign events: from whatever a client sends to one exact form. Pure: values in, values or faults out."""

@@ -1,0 +1,141 @@
+"""Figures by station, client, metric and time, added up from the rollups. Read only; never reads an event.
+
+Foreign events: exact sums, percentiles from sketches. Station volumes: integers in microlitres, from the stations'
+own rollups, which have no percentiles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from aquasmart_cloud.core.identity import folded
+from aquasmart_cloud.core.problems import Refusal
+from aquasmart_cloud.core.tally import Tally
+
+from . import foreign_queries, foreign_rollups
+from .database import Database
+from .foreign_queries import Wanted
+from .schema import GRAIN_WIDTHS_MS
+
+TIMES = ("minute", "hour", "day", "month")
+GROUPS = ("station", "client", "metric", *TIMES)
+MOST_GROUPS = 10_000
+STATION_METRIC = "volume_ul"
+
+_STATIONS = (
+    "SELECT station_id, bucket_at, SUM(events), SUM(volume_ul) FROM rollup"
+    " WHERE station_id = ? AND grain = ? AND bucket_at >= ? AND bucket_at < ?"
+    " GROUP BY station_id, bucket_at ORDER BY bucket_at"
+)
+_ALL_STATIONS = "SELECT station_id FROM station ORDER BY station_id"
+
+Key = tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What to add up: which events, by what. At most one of `by` is a time."""
+
+    wanted: Wanted
+    by: tuple[str, ...]
+
+    @property
+    def grain(self) -> str:
+        """The coarsest stored grain that the groups and the span's edges allow. Errors: Refusal invalid."""
+        grain = next((each for each in self.by if each in GRAIN_WIDTHS_MS), "day")
+        edges = [edge for edge in (self.wanted.from_ms, self.wanted.to_ms) if edge not in (0, Wanted().to_ms)]
+        for name in ("day", "hour", "minute"):
+            width_ms = GRAIN_WIDTHS_MS[name]
+            if width_ms <= GRAIN_WIDTHS_MS[grain] and all(edge % width_ms == 0 for edge in edges):
+                return name
+        raise Refusal("invalid", "from, to: must be whole minutes (UTC)")
+
+    def key(self, client: str | None, station: str | None, metric: str, bucket_at: int) -> Key:
+        """The group of one bucket."""
+        values = {"client": client, "station": station, "metric": metric}
+        return tuple(_start(each, bucket_at) if each in TIMES else values[each] for each in self.by)
+
+
+def of_events(database: Database, question: Question) -> list[dict[str, Any]]:
+    """Groups of processed foreign events, in order of their keys. Errors: DatabaseError; Refusal invalid."""
+    wanted, groups = question.wanted, dict[Key, Tally]()
+    metric = None if wanted.metric is None else folded(wanted.metric)
+    station = None if wanted.station is None else folded(wanted.station)
+    senders = [wanted.client_id] if wanted.client_id is not None else foreign_queries.senders(database)
+    grain = question.grain
+    for sender in senders:
+        for cell in foreign_rollups.cells(database, sender, grain, wanted.from_ms, wanted.to_ms):
+            if metric in (None, cell.metric) and station in (None, cell.station):
+                key = question.key(sender, cell.station or None, cell.metric, cell.bucket_at)
+                _group(groups, key).merge(cell.tally)
+    return [_named(question, key) | groups[key].document() for key in sorted(groups, key=_order)]
+
+
+def of_stations(database: Database, question: Question) -> list[dict[str, Any]]:
+    """Groups of the stations' volume (µl, integers), in order of their keys. Errors: DatabaseError; Refusal invalid."""
+    groups: dict[Key, _Volume] = {}
+    for station_id, bucket_at, events, volume_ul in _station_buckets(database, question):
+        key = question.key(None, station_id, STATION_METRIC, bucket_at)
+        if key not in groups and len(groups) >= MOST_GROUPS:
+            raise _too_many()
+        groups.setdefault(key, _Volume()).add(events, volume_ul)
+    return [_named(question, key) | groups[key].document() for key in sorted(groups, key=_order)]
+
+
+@dataclass(slots=True)
+class _Volume:
+    """Events and microlitres of a group."""
+
+    events: int = 0
+    volume_ul: int = 0
+
+    def add(self, events: int, volume_ul: int) -> None:
+        self.events += int(events)
+        self.volume_ul += int(volume_ul)
+
+    def document(self) -> dict[str, Any]:
+        return {"count": self.events, "sum": str(self.volume_ul)}
+
+
+def _station_buckets(database: Database, question: Question) -> Iterator[Any]:
+    wanted, grain = question.wanted, question.grain
+    if wanted.metric not in (None, STATION_METRIC) or wanted.client_id is not None:
+        return
+    stations = [wanted.station]
+    if wanted.station is None:
+        with database.reading() as connection:
+            stations = [row[0] for row in connection.execute(_ALL_STATIONS).fetchall()]
+    for station_id in stations:
+        with database.reading() as connection:
+            rows = connection.execute(_STATIONS, (station_id, grain, wanted.from_ms, wanted.to_ms)).fetchall()
+        yield from rows
+
+
+def _group(groups: dict[Key, Tally], key: Key) -> Tally:
+    if key not in groups and len(groups) >= MOST_GROUPS:
+        raise _too_many()
+    return groups.setdefault(key, Tally())
+
+
+def _too_many() -> Refusal:
+    return Refusal("invalid", f"more than {MOST_GROUPS} groups; ask for a shorter time or fewer groups")
+
+
+def _named(question: Question, key: Key) -> dict[str, Any]:
+    return dict(zip(question.by, key, strict=True))
+
+
+def _start(time: str, bucket_at: int) -> int:
+    """The beginning of the minute, hour, day or month (UTC) that a bucket lies in, Unix ms."""
+    if time in GRAIN_WIDTHS_MS:
+        return bucket_at // GRAIN_WIDTHS_MS[time] * GRAIN_WIDTHS_MS[time]
+    day = datetime.fromtimestamp(bucket_at // 1000, UTC)
+    return int(datetime(day.year, day.month, 1, tzinfo=UTC).timestamp()) * 1000
+
+
+def _order(key: Key) -> tuple[Any, ...]:
+    """Keys in order, with what has no station before those that have one."""
+    return tuple((each is not None, each) for each in key)

@@ -1,0 +1,53 @@
+"""The audit trail of foreign events: what was taken, changed, dismissed, and by whom (`processing_log`).
+
+Part of the transaction that did it: a row exists exactly where its deed does. Under the sender's id, in the same
+table as the stations' rows; read by people who ask what happened.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from .connection import Connection
+from .database import Database
+
+# The sender's `intake` row is locked by then, so that two transactions cannot take the same number.
+_LAST = "SELECT COALESCE(MAX(log_id), 0) FROM processing_log WHERE station_id = ?"
+_ADD = (
+    "INSERT INTO processing_log (station_id, log_id, at, request_id, trace_id, action, detail)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?)"
+)
+_PAGE = (
+    "SELECT log_id, at, trace_id, action, detail FROM processing_log WHERE station_id = ? AND log_id < ?"
+    " ORDER BY log_id DESC LIMIT ?"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Occasion:
+    """When, in which request, and by whom something is done."""
+
+    now_ms: int
+    request_id: str
+    trace_id: str
+    by: str
+    """The sender, a person, or `command line`."""
+
+
+def note(connection: Connection, client_id: str, occasion: Occasion, action: str, detail: dict[str, Any]) -> None:
+    """Write one row of the trail."""
+    [last] = connection.execute(_LAST, (client_id,)).fetchone()
+    text = msgspec.json.encode(detail | {"by": occasion.by}).decode()
+    row = (client_id, last + 1, occasion.now_ms, occasion.request_id, occasion.trace_id, action, text)
+    connection.execute(_ADD, row)
+
+
+def trail(database: Database, client_id: str, before: int, limit: int) -> list[dict[str, Any]]:
+    """The newest rows of one sender below number `before`. Errors: DatabaseError."""
+    with database.reading() as connection:
+        rows = connection.execute(_PAGE, (client_id, before, limit)).fetchall()
+    names = ("log_id", "at", "trace_id", "action", "detail")
+    return [dict(zip(names, row[:4], strict=False)) | {"detail": msgspec.json.decode(row[4])} for row in rows]
