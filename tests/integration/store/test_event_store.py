@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from aquasmart_cloud.store.events import events, still_verifies
+from aquasmart_cloud.store.partitions import let_go
 from tests.integration.cloud.senders import NOW_MS, CloudUnderTest, Run, Sender
 
 BASE = 1_000_000
@@ -74,3 +75,21 @@ def test_more_batches_than_a_page_holds_are_read_in_order_and_once(cloud: CloudU
     assert len(found) == len({(event.stream, event.seq) for event in found}) == 220
     for run in runs:
         assert [event.seq for event in found if event.stream == run.header["id"].replace("-", "")] == [*range(1, 111)]
+
+
+def test_old_months_go_only_when_told_and_count_nothing_again(cloud: CloudUnderTest, sender: Sender) -> None:
+    run = Run(BASE)
+    batches = [run.batch([1, 2], rows=[{"row": 0, "kind": "pour", "data": {"ul": 7}}]) for _ in range(3)]
+    for batch in batches[:2]:
+        sender.take(batch)
+    cloud.now_ms += 70 * 86_400_000
+    sender.take(batches[2] | {"at": cloud.now_ms - 1_000})
+    assert let_go(cloud.database, 3, cloud.now_ms) == {"batch": 0, "notable": 0}
+    assert let_go(cloud.database, 1, cloud.now_ms) == {"batch": 2, "notable": 2}
+    assert let_go(cloud.database, 1, cloud.now_ms) == {"batch": 0, "notable": 0}
+    before = cloud.stored()
+    for batch in batches:
+        assert sender.take(batch)["inserted"] == 0
+    assert cloud.stored() == before
+    assert before["batch"] == 1
+    cloud.assert_books_balance()

@@ -87,14 +87,19 @@ def let_go(database: Database, keep_months: int, now_ms: int) -> dict[str, int]:
 
 
 def _drop_partitions(database: Database, table: str, cutoff_ms: int) -> int:
+    """Counted before anybody has to wait: a full month stays as it is, and dropping it takes a moment."""
+    with database.reading() as connection:
+        names = [name for (name,) in connection.execute(_PARTITIONS, (table,)).fetchall()]
     gone = 0
-    with database.writing() as connection:
-        for (name,) in connection.execute(_PARTITIONS, (table,)).fetchall():
-            year, _, month = name.removeprefix(f"{table}_").partition("_")
-            if not year.isdecimal() or month_start_ms(int(year), int(month) + 1) > cutoff_ms:
-                continue
-            gone += connection.execute(f"SELECT count(*) FROM {name}").fetchone()[0]  # noqa: S608
+    for name in names:
+        year, _, month = name.removeprefix(f"{table}_").partition("_")
+        if not year.isdecimal() or month_start_ms(int(year), int(month) + 1) > cutoff_ms:
+            continue
+        with database.reading() as connection:
+            rows = connection.execute(f"SELECT count(*) FROM {name}").fetchone()[0]  # noqa: S608
+        with database.writing() as connection:
             connection.execute(f"DROP TABLE {name}")
+        gone += rows
     return gone
 
 
