@@ -33,16 +33,16 @@ class FaultyDatabase:
         self._local.fault = fault
 
     @contextmanager
-    def writing(self) -> Iterator[Connection]:
+    def writing(self, station_id: str | None = None) -> Iterator[Connection]:
         """The inner transaction, with the fault asked for."""
         fault = self._taken()
         _fail_if(fault, DB_BEFORE)
-        with self._inner.writing() as connection:
+        with self._inner.writing(station_id) as connection:
             yield connection
             _fail_if(fault, DB_WITHIN)
         _fail_if(fault, DB_AFTER)
 
-    def write(self, work: Work[T]) -> T:
+    def write(self, work: Work[T], station_id: str | None = None) -> T:
         """The inner shared transaction. Only this work fails: others of its group are not this request's affair."""
         fault = self._taken()
         _fail_if(fault, DB_BEFORE)
@@ -52,7 +52,7 @@ class FaultyDatabase:
             _fail_if(fault, DB_WITHIN)
             return result
 
-        result = self._inner.write(failing)
+        result = self._inner.write(failing, station_id)
         _fail_if(fault, DB_AFTER)
         return result
 
