@@ -18,11 +18,13 @@ from aquasmart_station.adapters.clock import SystemClock
 from aquasmart_station.adapters.live import LiveBoard
 from aquasmart_station.adapters.log_keeper import LogKeeper
 from aquasmart_station.adapters.log_writer import LogWriter
+from aquasmart_station.adapters.ops import OpsFile
 from aquasmart_station.adapters.reserve import Reserve
 from aquasmart_station.adapters.watchdog import SystemdWatchdog
 from aquasmart_station.core.anomaly import Sensitivity
 from aquasmart_station.core.model import Board
 from aquasmart_station.core.retention import DAY_MS
+from aquasmart_station.services.adopting import Defaults, ReaderSettings, SettingsWatch
 from aquasmart_station.services.diagnosing import Diagnoser
 from aquasmart_station.services.housekeeping import Housekeeping
 from aquasmart_station.services.polling import Shelf
@@ -39,7 +41,11 @@ FULL_ENOUGH = 1_000
 
 def reader_on(folder: Path, shelf: Shelf) -> Reader:
     """The reader's parts as `wiring.reading` puts them together, without meters."""
-    clock, log = SystemClock(), LogWriter(folder / "log.db")
+    clock, log, sensitivity = SystemClock(), LogWriter(folder / "log.db"), Sensitivity()
+    defaults = Defaults(
+        commit_interval_s=0.01, idle_heartbeat_s=300, poll_hz=10, threshold=3.0, leak_after_s=1_800,
+        slow_leak_after_s=1_800, stuck_after_s=10, no_flow_after_s=259_200, scales={},
+    )  # fmt: skip
     return Reader(
         log=log,
         live=LiveBoard(folder / "live.db"),
@@ -58,14 +64,14 @@ def reader_on(folder: Path, shelf: Shelf) -> Reader:
         diagnoser=Diagnoser(
             board=BoardSensors(clock, folder),
             clock=clock,
-            sensitivity=Sensitivity(),
+            sensitivity=sensitivity,
             reasons=shelf.reasons,
             interval_s=3_600,
             supply_low_mv=4_750,
         ),
         timekeeper=Timekeeper(log, clock, BOARD.boot_id),
         new_id=uuid4,
-        commit_interval_s=0.01,
+        settings=ReaderSettings(SettingsWatch(OpsFile(folder / "ops.db"), clock.mono_ns), defaults, sensitivity),
     )
 
 
