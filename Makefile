@@ -86,7 +86,7 @@ screenshots: $(VENV)/dev.stamp ## Renew the pictures in docs/ from the browser t
 	@AQUASMART_SCREENSHOTS=docs/images $(BIN)/python -m pytest tests/browser -q
 
 lock: ## Renew requirements/*.txt from *.in (needs uv; no index address is recorded)
-	@cd requirements && for f in build station cloud dev; do uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --allow-unsafe $$f.in -o $$f.txt; done
+	@cd requirements && for f in build station cloud dev; do uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --allow-unsafe --no-strip-extras $$f.in -o $$f.txt; done
 
 clean: ## Remove .venv and build products; var/ (your station's log) stays
 	@rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache mutants
