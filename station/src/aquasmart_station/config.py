@@ -16,6 +16,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from .config_showing import LedConfig, PanelConfig, led_config, panel_config
 from .core.errors import BadConfig
 from .core.retention import DAY_MS
 from .core.ring import DEFAULT_CAPACITY
@@ -112,6 +113,8 @@ class Config:
     detect: DetectConfig
     log: LogConfig
     sync: SyncConfig
+    led: LedConfig
+    panel: PanelConfig
     meters: tuple[MeterConfig, ...]
 
     @property
@@ -206,8 +209,11 @@ class _Table:
             self.fault(key, "is not a setting of AquaSmart")
 
 
-def load_config(path: Path) -> Config:
-    """Read and check `path`. Raises BadConfig with every fault at once."""
+def load_config(path: Path, *, secrets: bool = True) -> Config:
+    """Read and check `path`. Raises BadConfig with every fault at once.
+
+    Without `secrets` no key file is opened: for those who look only, under users that may not read one.
+    """
     faults: list[str] = []
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"), parse_float=Decimal)
@@ -224,11 +230,13 @@ def load_config(path: Path) -> Config:
         station_id=top.text("station_id", STATION_ID),
         state_dir=folder / top.text("state_dir", default="/var/lib/aquasmart"),
         runtime_dir=folder / top.text("runtime_dir", default="/run/aquasmart"),
-        cloud=_cloud(_Table("cloud", top.raw("cloud") or {}, faults), folder),
+        cloud=_cloud(_Table("cloud", top.raw("cloud") or {}, faults), folder, secrets=secrets),
         reader=_reader(_Table("reader", top.raw("reader") or {}, faults)),
         detect=_detect(_Table("detect", top.raw("detect") or {}, faults)),
         log=_log(_Table("log", top.raw("log") or {}, faults)),
         sync=_sync(_Table("sync", top.raw("sync") or {}, faults)),
+        led=led_config(_Table("led", top.raw("led") or {}, faults)),
+        panel=panel_config(_Table("panel", top.raw("panel") or {}, faults), folder),
         meters=_meters(top, folder, faults),
     )
     top.done()
@@ -237,7 +245,7 @@ def load_config(path: Path) -> Config:
     return config
 
 
-def _cloud(table: _Table, folder: Path) -> CloudConfig:
+def _cloud(table: _Table, folder: Path, *, secrets: bool) -> CloudConfig:
     url = table.text("url").rstrip("/")
     if url and not re.fullmatch(r"https?://[^\s/?#@]+", url):
         table.fault("url", f"{url!r} must be http:// or https:// with a host and perhaps a port, nothing more")
@@ -246,11 +254,12 @@ def _cloud(table: _Table, folder: Path) -> CloudConfig:
     own_key = _file(table, "client_key_file", folder)
     if own_key is not None and certificate is None:
         table.fault("client_key_file", "is of no use without client_certificate_file")
-    _private(table, "client_key_file" if own_key else "client_certificate_file", own_key or certificate)
+    if secrets:
+        _private(table, "client_key_file" if own_key else "client_certificate_file", own_key or certificate)
     config = CloudConfig(
         url=url,
         key_id=table.text("key_id", KEY_ID),
-        key=_key(table, folder / key_file) if key_file else b"",
+        key=_key(table, folder / key_file) if key_file and secrets else b"",
         ca_file=_file(table, "ca_file", folder),
         tls_1_2=table.yes_no("tls_1_2") or False,
         connect_timeout_s=table.number("connect_timeout_s", 5.0, 0.1, 120),
