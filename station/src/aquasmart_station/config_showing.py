@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .config import _Table
+    from .config_table import Table
 
 LED_NAME = re.compile(r"[A-Za-z0-9:._-]{1,64}")
 OWN_NETWORKS = ("127.0.0.0/8", "::1/128", "192.168.77.0/24", "fe80::/64")
@@ -32,7 +32,7 @@ class PanelConfig:
     idle_stop_s: float
 
 
-def led_config(table: _Table) -> LedConfig:
+def led_config(table: Table) -> LedConfig:
     config = LedConfig(
         name=table.text("name", LED_NAME) if table.raw("name") is not None else None,
         folder=Path(table.text("folder", default="/sys/class/leds")),
@@ -41,7 +41,7 @@ def led_config(table: _Table) -> LedConfig:
     return config
 
 
-def panel_config(table: _Table, folder: Path) -> PanelConfig:
+def panel_config(table: Table, folder: Path) -> PanelConfig:
     config = PanelConfig(
         networks=_networks(table),
         pin_file=folder / table.text("pin_file", default="/etc/aquasmart/panel.pin"),
@@ -51,7 +51,7 @@ def panel_config(table: _Table, folder: Path) -> PanelConfig:
     return config
 
 
-def _networks(table: _Table) -> tuple[str, ...]:
+def _networks(table: Table) -> tuple[str, ...]:
     listed = table.raw("networks")
     if listed is None:
         return OWN_NETWORKS

@@ -124,8 +124,8 @@ def test_failed_operations_are_asked_for_again(make_door: MakeDoor) -> None:
     with closing(sqlite3.connect(ops, timeout=10)) as connection:
         connection.execute(
             "INSERT INTO operation (type, parameters, idempotency_key, trace_id, created_at_ms, state)"
-            " VALUES ('service_visit', '{\"technician\": \"Ada\", \"note\": \"\", \"visited_at_ms\": 1}', ?, ?, 1, 'failed')",
-            ("6f1c1f3e-40d5-4c1d-9d5b-0f8a0a3a0001", "0" * 31 + "1"),
+            " VALUES ('service_visit', ?, '6f1c1f3e-40d5-4c1d-9d5b-0f8a0a3a0001', ?, 1, 'failed')",
+            (json.dumps({"technician": "Ada", "note": "", "visited_at_ms": 1}), "0" * 31 + "1"),
         )
         connection.commit()
     assert "operations list" in door.ask("/")[1]

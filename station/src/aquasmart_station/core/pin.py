@@ -7,9 +7,10 @@ ten seconds to an hour, for everybody at once. A guesser has then fewer than thi
 from __future__ import annotations
 
 import hashlib
-import hmac
 import re
 from dataclasses import dataclass
+
+from .signing import same
 
 FORM = re.compile(r"[0-9]{6,12}")
 FREE_TRIES = 3
@@ -38,7 +39,7 @@ def matches(pin: str, kept: str) -> bool:
         salt = bytes.fromhex(salt_text)
     except ValueError:
         return False
-    return hmac.compare_digest(_hash(pin, salt).hex(), expected)
+    return same(_hash(pin, salt).hex(), expected)
 
 
 def _hash(pin: str, salt: bytes) -> bytes:

@@ -7,7 +7,6 @@ its owner points at this station (DNS rebinding).
 
 from __future__ import annotations
 
-import hmac
 import secrets
 import time
 from collections.abc import Sequence
@@ -18,6 +17,7 @@ from flask import abort, request, session
 
 from ..adapters.panel_state import PanelState
 from ..core.pin import matches
+from ..core.signing import same
 
 SESSION_S = 900
 
@@ -91,5 +91,5 @@ class Access:
     def check_form(self) -> None:
         """Before every action. Ends it with 403 without a session or with a form that is not from its page."""
         token = self.form_token
-        if not token or not hmac.compare_digest(token.encode(), request.form.get("form", "").encode()):
+        if not token or not same(token, request.form.get("form", "")):
             abort(403, "enter the PIN first")

@@ -87,7 +87,8 @@ def _room_bytes(disk: dict[str, Any] | None) -> int | None:
     """How much the log may still grow, by its budget and by its disk."""
     if disk is None:
         return None
-    return max(0, min(disk["budget_bytes"] - disk["used_bytes"], disk["free_bytes"]))
+    room: int = min(disk["budget_bytes"] - disk["used_bytes"], disk["free_bytes"])
+    return max(0, room)
 
 
 def _sync(sync: dict[str, Any], now_ms: int) -> dict[str, Any]:
