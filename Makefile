@@ -80,8 +80,8 @@ bench: $(VENV)/dev.stamp ## Figures beside the naive scheme (ONLY=log|reader|syn
 mutation: $(VENV)/dev.stamp ## Mutation testing of both cores: a reported figure, build/mutation.json
 	@mkdir -p build && bash tests/mutation.sh
 
-soak: $(VENV)/dev.stamp ## Random faults against the real processes, N sequences (N, SEED, REPORT), build/soak.md
-	@$(BIN)/python -m tests.soak --sequences $(or $(N),200) $(if $(SEED),--seed $(SEED)) --report $(or $(REPORT),build/soak.md)
+soak: $(VENV)/dev.stamp ## Random faults against the real processes, N sequences (N, SEED, FIRST, RESULTS, REPORT), build/soak.md
+	@$(BIN)/python -m tests.soak --sequences $(or $(N),200) $(if $(SEED),--seed $(SEED)) $(if $(FIRST),--first $(FIRST)) $(if $(RESULTS),--results $(RESULTS)) --report $(or $(REPORT),build/soak.md)
 
 screenshots: $(VENV)/dev.stamp ## Renew the pictures in docs/ from the browser test
 	@AQUASMART_SCREENSHOTS=docs/images $(BIN)/python -m pytest tests/browser -q

@@ -1,4 +1,7 @@
-"""One table of the configuration file, read with types: every fault is collected, none stops the reading."""
+"""A table of a settings file: typed access that collects faults instead of stopping at the first.
+
+What the settings are, and which values make sense, is said by whoever asks (config.py). Unknown keys are faults, too.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from typing import Any
 
 
 class Table:
-    """One table of the file: typed access that collects faults instead of stopping at the first."""
+    """One table, taken key by key; `done` names what nobody has taken. `faults` is added to."""
 
     def __init__(self, name: str, values: object, faults: list[str]) -> None:
         self._prefix = f"{name}." if name else ""

@@ -27,6 +27,9 @@ APPLICATION_ID = 0x41514C47  # "AQLG"
 PAGE_BYTES = 1024
 BUSY_TIMEOUT_S = 5.0
 JOURNAL_LIMIT_BYTES = 4 << 20
+CACHE_KIB = 512
+"""Of pages a connection. Everybody goes through the log in order or works at its end; SQLite's own 2 MiB would be
+filled by the first look and stay."""
 FULL_BELOW_BYTES = 64 << 10
 """With less free than this, whatever failed failed for want of space: the index of the WAL alone takes 32 KiB."""
 _BROKEN = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_READONLY})
@@ -222,6 +225,7 @@ def _set_up(connection: sqlite3.Connection, *, create: bool) -> None:
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute(f"PRAGMA journal_size_limit = {JOURNAL_LIMIT_BYTES}")
+    connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
     version = _version(connection)
     if version >= NEXT_MAJOR:
         raise LogError(f"the log's schema {version} is of another major", hint="Start the newer software again.")

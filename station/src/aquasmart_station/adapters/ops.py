@@ -15,7 +15,7 @@ from pathlib import Path
 from ..core.errors import Fenced, OpsError
 from .log_file import damaged_text, run_script
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 NEXT_MAJOR = 1_000
 APPLICATION_ID = 0x41514F50  # "AQOP"
 BUSY_TIMEOUT_S = 5.0

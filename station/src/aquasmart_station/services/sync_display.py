@@ -109,6 +109,7 @@ class SyncDisplay:
             "tally": figures.tally.document(),
             "link": self._link(),
             "dead_letters": figures.dead_letters,
+            "fleet": figures.fleet,
             "next_attempt_s": max(0.0, round(not_before_s - now_s, 1)),
         }
         self._live.show("sync_state", ServiceState(figures.state, text, said, int(now_s * 1000), now_ms))

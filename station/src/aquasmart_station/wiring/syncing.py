@@ -26,11 +26,11 @@ from ..config import Config
 from ..core.conversation import CloudClock
 from ..core.errors import Fenced, LogError
 from ..core.outcome import LaneName
-from ..core.pacing import fleet_of
 from ..core.ports import Watchdog
 from ..core.showing import LOG_DAMAGED
 from ..core.token_bucket import OVERHEAD_BYTES, TokenBucket
 from ..services.exchange import Exchange
+from ..services.fleet_memory import FleetMemory
 from ..services.heartbeat import HeartbeatLane
 from ..services.sync import Sync, take_over
 from ..services.sync_display import Figures
@@ -64,6 +64,7 @@ def run_sync(config: Config) -> None:
 def _sync(config: Config, outbox: Outbox, ops: OpsFile, clock: SystemClock, watchdog: Watchdog) -> Sync:
     """The lanes and the loop over them. Each lane has a courier, and so a connection, of its own."""
     cloud, figures, cloud_clock = config.cloud, Figures(), CloudClock()
+    fleet = FleetMemory(ops, figures)
     http, use, span = http_settings(cloud), LinkUse(), span_sink("aquasmart-station")
     allowance = TokenBucket(config.sync.bytes_per_hour, config.sync.burst_bytes)
     keys = keyring_of(config)
@@ -85,7 +86,7 @@ def _sync(config: Config, outbox: Outbox, ops: OpsFile, clock: SystemClock, watc
         verified(at_ms)
 
     def announced(data: Mapping[str, Any]) -> None:
-        figures.fleet = fleet_of(data, figures.fleet)
+        fleet.heard(data)
         lanes.announced(data)
 
     def spent(size: int) -> None:
