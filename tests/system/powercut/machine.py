@@ -38,10 +38,10 @@ class Machine:
         while not socket.exists():
             assert time.monotonic() < deadline, "nbdkit does not come up"
             time.sleep(0.01)
-        self._qemu = subprocess.Popen(
-            self._command(socket, words), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-            stderr=(self.folder / "qemu.log").open("wb"),
-        )  # fmt: skip
+        with (self.folder / "qemu.log").open("wb") as output:
+            self._qemu = subprocess.Popen(
+                self._command(socket, words), stdin=subprocess.DEVNULL, stdout=output, stderr=output
+            )
 
     def _command(self, socket: Path, more: tuple[str, ...]) -> list[str]:
         kernel_words = "console=ttyS0 quiet panic=-1 mitigations=off tsc=reliable no_timer_check"

@@ -71,13 +71,12 @@ def main():
     configure()
     checked = subprocess.run(["python3", "/guest/marked.py", "reader", "--config", "/run/station.toml", "check"])
     tell("CHECKED", checked.returncode)
-    services = [
-        marked("reader", "reader"),
-        subprocess.Popen(["python3", "-c", RUN, "--config", "/run/station.toml", "sync"]),
-    ]
-    if SAID.get("aim") == "migration":
-        if os.fork() == 0:
-            migrate_again_and_again()
+    services = [marked("reader", "reader")]
+    if SAID.get("synchronous") != "OFF":
+        # Not in the control: sync's own commits would flush the reader's frames along with its own.
+        services.append(subprocess.Popen(["python3", "-c", RUN, "--config", "/run/station.toml", "sync"]))
+    if SAID.get("aim") == "migration" and os.fork() == 0:
+        migrate_again_and_again()
     report(services)
 
 
