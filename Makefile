@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 export PORT STATE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run outage outage-over test test-unit check lint typecheck layers format bench mutation soak screenshots package-check lock clean
+.PHONY: help setup run outage outage-over test test-unit check lint typecheck layers format bench mutation soak power-cut screenshots package-check lock clean
 
 help: ## List the verbs
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  \033[36m%-15s\033[0m %s\n", $$1, $$2}'
@@ -79,6 +79,9 @@ bench: $(VENV)/dev.stamp ## Figures beside the naive scheme (ONLY=log|reader|syn
 
 mutation: $(VENV)/dev.stamp ## Mutation testing of both cores: a reported figure, build/mutation.json
 	@mkdir -p build && bash tests/mutation.sh
+
+power-cut: $(VENV)/dev.stamp ## Power cuts of an emulated station while it counts (CYCLES, SEED), build/power-cuts.md; needs root and QEMU
+	@$(BIN)/python -m tests.system.powercut --cycles $(or $(CYCLES),20) $(if $(SEED),--seed $(SEED)) --report build/power-cuts.md
 
 soak: $(VENV)/dev.stamp ## Random faults against the real processes, N sequences (N, SEED, FIRST, RESULTS, REPORT), build/soak.md
 	@$(BIN)/python -m tests.soak --sequences $(or $(N),200) $(if $(SEED),--seed $(SEED)) $(if $(FIRST),--first $(FIRST)) $(if $(RESULTS),--results $(RESULTS)) --report $(or $(REPORT),build/soak.md)

@@ -87,6 +87,14 @@ CAPABILITIES: dict[str, Capability] = {
     ),
     "promtool": Capability(_programs("promtool"), "Prometheus' checker of metrics: apt-get install prometheus"),
     "netns": Capability(_can_have_networks, "root and network namespaces: run as root; apt-get install iproute2"),
+    "qemu": Capability(
+        lambda: (
+            os.geteuid() == 0
+            and _programs("qemu-system-x86_64", "nbdkit", "mmdebstrap", "mke2fs", "cpio")()
+            and any(shutil.which("depmod", path=path) for path in (None, "/usr/sbin", "/sbin"))
+        ),
+        "an emulated machine: run as root; apt-get install qemu-system-x86 nbdkit mmdebstrap cpio kmod e2fsprogs",
+    ),
     "strace": Capability(_programs("strace"), "strace: apt-get install strace"),
 }
 
