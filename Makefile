@@ -16,13 +16,14 @@ export PORT STATE
 help: ## List the verbs
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  \033[36m%-15s\033[0m %s\n", $$1, $$2}'
 
-$(VENV)/run.stamp: requirements/build.txt requirements/station.txt requirements/cloud.txt station/pyproject.toml cloud/pyproject.toml
+$(VENV)/run.stamp: requirements/build.txt requirements/station.txt requirements/panel.txt requirements/cloud.txt station/pyproject.toml cloud/pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { echo "AquaSmart needs Python 3.11 or later: no '$(PYTHON)' on the PATH. Install it, or say which: make PYTHON=/path/to/python3"; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "AquaSmart needs Python 3.11 or later; '$(PYTHON)' is $$($(PYTHON) -V). Say which to use: make PYTHON=/path/to/python3.11"; exit 1; }
 	@[ -x $(BIN)/python ] || { echo "setup: creating $(VENV)"; $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "Python has no venv module: on Debian, apt-get install python3-venv"; exit 1; }; }
 	@echo "setup: installing pinned packages"
 	@$(PIP) --require-hashes -r requirements/build.txt
 	@$(PIP) --require-hashes -r requirements/station.txt
+	@$(PIP) --require-hashes -r requirements/panel.txt
 	@$(PIP) --require-hashes -r requirements/cloud.txt
 	@$(PIP) --no-build-isolation --no-deps -e station -e cloud
 	@touch $@
@@ -86,7 +87,7 @@ screenshots: $(VENV)/dev.stamp ## Renew the pictures in docs/ from the browser t
 	@AQUASMART_SCREENSHOTS=docs/images $(BIN)/python -m pytest tests/browser -q
 
 lock: ## Renew requirements/*.txt from *.in (needs uv; no index address is recorded)
-	@cd requirements && for f in build station cloud dev; do uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --allow-unsafe --no-strip-extras $$f.in -o $$f.txt; done
+	@cd requirements && for f in build station panel cloud dev; do uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --allow-unsafe --no-strip-extras $$f.in -o $$f.txt; done
 
 clean: ## Remove .venv and build products; var/ (your station's log) stays
 	@rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache mutants
