@@ -125,7 +125,8 @@ def build_station(tree: Tree) -> tuple[dict[str, str], str]:
         "Priority": "optional",
         # Oldest versions that suffice: Debian 12's (and Raspberry Pi OS 12's).
         "Depends": "python3 (>= 3.11), python3-click (>= 8.1), python3-rich (>= 13), python3-sdnotify (>= 0.3.1), "
-        "python3-serial (>= 3.5), python3-urllib3 (>= 1.26), systemd (>= 252), udev, ca-certificates, "
+        "python3-serial (>= 3.5), python3-urllib3 (>= 1.26), python3-flask (>= 2.2), python3-waitress (>= 2.1), "
+        "systemd (>= 252), udev, ca-certificates, "
         "init-system-helpers (>= 1.52)",
         "Description": "counts what a refill station dispenses\n"
         " Polls serial flow meters ten times a second, keeps a durable log, and gets\n"

@@ -63,7 +63,7 @@ def make_station(
     made: list[Station] = []
     with ExitStack() as stack:
 
-        def make(root: Path = installed) -> Station:
+        def make(root: Path = installed, *, provisioned: bool = True) -> Station:
             number = next(_numbers)
             # Names and addresses differ between tests that run side by side; an interface's name has 15 letters.
             worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
@@ -76,7 +76,8 @@ def make_station(
             stack.callback(machine.destroy)
             station = Station(machine, cloud, name)
             station.cable = cable
-            station.provision(cable.host_address)
+            if provisioned:
+                station.provision(cable.host_address)
             made.append(station)
             return station
 

@@ -20,7 +20,16 @@ from demo.site import REPOSITORY
 
 PACKAGES = (
     *("systemd", "systemd-sysv", "dbus", "udev", "libpam-systemd", "init-system-helpers", "ca-certificates"),
-    *("python3", "python3-click", "python3-rich", "python3-sdnotify", "python3-serial", "python3-urllib3"),
+    *(
+        "python3",
+        "python3-click",
+        "python3-rich",
+        "python3-sdnotify",
+        "python3-serial",
+        "python3-urllib3",
+        "python3-flask",
+        "python3-waitress",
+    ),
     *("iproute2", "procps", "util-linux"),
 )
 _LEFT_OUT = ("/usr/share/man/*", "/usr/share/locale/*", "/usr/share/info/*")

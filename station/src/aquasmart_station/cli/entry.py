@@ -56,7 +56,8 @@ def serve(name: str, config_path: Path) -> int:
         if name == "reader":
             from ..wiring.reading import run_reader
 
-            run_reader(load_config(config_path))
+            # Counting needs no key: a station whose key is missing or spoilt still counts.
+            run_reader(load_config(config_path, secrets=False))
         else:
             from ..wiring.syncing import run_sync
 

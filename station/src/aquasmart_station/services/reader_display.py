@@ -56,7 +56,7 @@ def _link_text(figures: PollFigures) -> str:
     permille = figures.good * 1000 // (figures.good + figures.bad)
     text = f"{permille // 10}.{permille % 10} % of polls answered"
     rtt_us = figures.reading.rtt_us if figures.reading else None
-    return text + (f" in {rtt_us // 1000} ms" if rtt_us else "")
+    return text + (f" in {max(1, round(rtt_us / 1000))} ms" if rtt_us else "")
 
 
 def _anomaly_text(figures: PollFigures, now_ms: int) -> str:
