@@ -97,6 +97,13 @@ def station(make_station: MakeStation) -> Station:
     return made
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The first test of a session waits for its Debian, which may have to be made: more patience than elsewhere."""
+    for item in items:
+        if "tests/system" in item.nodeid:
+            item.add_marker(pytest.mark.timeout(900))
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     made = yield

@@ -40,8 +40,9 @@ class NoRootfs(Exception):
 
 
 def debian() -> Path:
-    """The folder of a fresh Debian of this machine's release; never to be booted itself. Raises NoRootfs."""
-    release = platform.freedesktop_os_release()["VERSION_CODENAME"]
+    """The folder of a fresh Debian, of this machine's release unless `AQUASMART_RELEASE` names another; never to be
+    booted itself. Raises NoRootfs."""
+    release = os.environ.get("AQUASMART_RELEASE") or platform.freedesktop_os_release()["VERSION_CODENAME"]
     name = hashlib.sha256(" ".join((release, *PACKAGES, *_LEFT_OUT)).encode()).hexdigest()[:16]
     cache = cache_folder()
     target = cache / f"{release}-{name}"

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.small_disk import Filler, small_disk
+from tests.integration.station.some_logs import flip, pages_of
 from tests.integration.world import eventually
 from tests.system import report
 from tests.system.full_log import write_full_log
@@ -79,51 +80,49 @@ def test_the_disk_is_full_at_run_time_and_at_boot(tight: tuple[Station, Filler],
     station.begin(60.0)
     filler.fill()
     eventually(lambda: "disk-full" in station.status_text(READER), "the reader says that the disk is full", 60)
-    station.await_events(10)
+    station.await_counting()
     station.machine.power_off()
     filler.fill()
     station.machine.boot()
     station.await_up(READER, SYNC, timeout_s=20)
     eventually(lambda: "disk-full" in station.status_text(READER), "and again after the boot", 60)
-    station.await_events(10)
+    station.await_counting()
     filler.leave()
     eventually(lambda: "disk-full" not in station.status_text(READER), "and that it is over", 90)
     assert not (station.machine.root / STATE / "quarantine").exists(), "a full disk is never taken for damage"
     report.note(record_property, "data partition full, at run time and at boot", cycles=2, volume_ul=station.settle())
 
 
-@pytest.mark.parametrize("damage", ["zeros", "cut", "bits"])
-def test_the_log_is_damaged_at_boot(station: Station, damage: str, record_property: object) -> None:
+def last_leaf(log: Path) -> None:
+    flip(log, (pages_of(log, "event")[-1] - 1) * 1024)
+
+
+def header(log: Path) -> None:
+    flip(log, *range(100))
+
+
+def cut_in_the_middle_of_a_page(log: Path) -> None:
+    os.truncate(log, log.stat().st_size - 700)
+
+
+@pytest.mark.parametrize("damage", [last_leaf, header, cut_in_the_middle_of_a_page], ids=lambda each: each.__name__)
+def test_the_log_is_damaged_at_boot(station: Station, damage: Callable[[Path], None], record_property: object) -> None:
     eventually(lambda: station.log.pending() == 0, "everything delivered so far")
     # Not delivered: what a salvage must save, or the meter bring back.
     station.systemctl("stop", SYNC)
     station.await_events(20)
     station.machine.power_off()
     log = station.machine.root / STATE / "log.db"
-    _damage(log, damage)
+    damage(log)
     station.machine.boot()
     station.await_up(READER, SYNC)
     assert int(station.shown(CHECK, "ExecMainStatus")) == 3, "salvaged"
-    folders = list((log.parent / "quarantine").iterdir())
-    assert len(folders) == 1
+    assert len(list((log.parent / "quarantine").iterdir())) == 1
     owner = log.parent.stat().st_uid
     assert {path.stat().st_uid for path in (log, *log.parent.glob("log.db-*"))} == {owner}
     station.await_events()
-    report.note(record_property, f"damaged log at boot: {damage}", volume_ul=station.settle(named=True))
-
-
-def _damage(log: Path, how: str) -> None:
-    size = log.stat().st_size
-    with log.open("r+b") as file:
-        if how == "zeros":
-            file.truncate(0)
-        elif how == "cut":
-            file.truncate(size * 2 // 3)
-        else:
-            # Pages in the middle: the header and the schema stay sound.
-            for place in range(size // 3, size // 3 + 4096, 512):
-                file.seek(place)
-                file.write(os.urandom(64))
+    what = damage.__name__.replace("_", " ")
+    report.note(record_property, f"log damaged at boot: {what}", volume_ul=station.settle(named=True))
 
 
 def test_kill_9_of_everything_while_the_network_is_away(station: Station, record_property: object) -> None:
