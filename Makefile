@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 export PORT STATE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run outage outage-over test test-unit check lint typecheck layers format bench mutation soak power-cut screenshots package-check lock clean
+.PHONY: help setup run outage outage-over test test-unit check lint typecheck layers format bench deb test-system mutation soak power-cut screenshots package-check lock clean
 
 help: ## List the verbs
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  \033[36m%-15s\033[0m %s\n", $$1, $$2}'
@@ -46,7 +46,7 @@ outage-over: ## Restore it
 
 test: $(VENV)/dev.stamp ## Every test this machine can run; says which it could not and why (JOBS=1: one after the other)
 	@mkdir -p build && rm -rf build/coverage && mkdir -p build/coverage
-	@$(BIN)/python -m coverage run -m pytest $(if $(filter 1,$(JOBS)),,-n $(JOBS) --dist worksteal) $(ARGS)
+	@$(BIN)/python -m coverage run -m pytest --ignore tests/system $(if $(filter 1,$(JOBS)),,-n $(JOBS) --dist worksteal) $(ARGS)
 	@$(BIN)/python -m coverage combine -q
 	@$(BIN)/python -m coverage report --include='*/core/*,*/meters/*' --fail-under=95 > build/coverage/core.txt || { cat build/coverage/core.txt; echo "coverage of core/ and meters/ is below 95 %"; exit 1; }
 	@$(BIN)/python -m coverage report --fail-under=85 > build/coverage/all.txt || { cat build/coverage/all.txt; echo "coverage is below 85 %"; exit 1; }
@@ -54,6 +54,13 @@ test: $(VENV)/dev.stamp ## Every test this machine can run; says which it could 
 
 test-unit: $(VENV)/dev.stamp ## The fast half: pure cores, contract vectors
 	@$(BIN)/python -m pytest tests/unit tests/contract $(ARGS)
+
+deb: $(VENV)/run.stamp ## Debian packages of station and cloud (ONLY=station|cloud), build/deb
+	@for p in $(or $(ONLY),station cloud); do $(BIN)/python -m deploy.deb.build $$p || exit 1; done
+
+test-system: $(VENV)/dev.stamp ## The packages on a booted Debian (systemd-nspawn): kills, full disk, cut network, sandbox; build/system-report.md
+	@mkdir -p build && $(BIN)/python -m pytest tests/system --ignore tests/system/powercut $(if $(filter 1,$(JOBS)),,-n 2 --dist load) $(ARGS)
+	@$(BIN)/python -m pytest tests/system/powercut $(ARGS)
 
 check: lint typecheck layers package-check ## Everything static
 

@@ -42,7 +42,7 @@ def test_a_technician_reads_the_station_and_enters_the_pin(
         browser.picture(pictures / "panel.png")
     world.relay.set_state("cut")
     browser.eventually(lambda: browser.text(".health .word").lower() == "backlog", "the outage on the page")
-    browser.eventually(lambda: "next attempt" in "".join(browser.texts(".attention")), "the reason in words")
+    browser.eventually(lambda: "refused" in "".join(browser.texts(".attention")), "the reason in words")
     if pictures:
         browser.picture(pictures / "panel-backlog.png")
     browser.run("document.getElementById('pin').value = arguments[0]", "111111")

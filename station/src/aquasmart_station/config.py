@@ -123,7 +123,10 @@ class Config:
 
     @property
     def ops_path(self) -> Path:
-        return self.state_dir / "ops.db"
+        """Where the packaging made a folder for it, there: the panel's user may write in that one, never beside the
+        log (docs/decisions/0042-appliance.md)."""
+        folder = self.state_dir / "ops"
+        return (folder if folder.is_dir() else self.state_dir) / "ops.db"
 
     @property
     def live_path(self) -> Path:

@@ -1,6 +1,7 @@
 """The board's LED through /sys/class/leds: taken over, lit, dark, given back. What it says is core/led.py's.
 
-The folder is a parameter: a test gives one of its own. The group `aquasmart` may write these files by a udev rule.
+The folder is a parameter: a test gives one of its own.
+The group `aquasmart-led` may write these files by a udev rule (systemd/60-aquasmart.rules).
 """
 
 from __future__ import annotations

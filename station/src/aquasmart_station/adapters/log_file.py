@@ -17,7 +17,7 @@ from pathlib import Path
 from ..core.encoding import compact, header_document, header_from_document
 from ..core.errors import LogBusy, LogDamaged, LogError, LogFull
 from ..core.model import Row, StreamHeader
-from .durable_files import sync_file, sync_folder
+from .durable_files import hand_to_folders_owner, sync_file, sync_folder
 from .log_rows import sound_row
 
 SCHEMA_VERSION = 3
@@ -177,6 +177,7 @@ def lock(path: Path, *, exclusive: bool, wait: bool = False) -> int:
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o660)
     try:
+        hand_to_folders_owner(path)
         fcntl.flock(descriptor, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | (0 if wait else fcntl.LOCK_NB))
     except BaseException:
         os.close(descriptor)
@@ -212,6 +213,7 @@ def _make(path: Path) -> None:
             _set_up(connection, create=True)
         finally:
             connection.close()
+        hand_to_folders_owner(birth)
         sync_file(birth)
         birth.rename(path)
         sync_folder(path.parent)

@@ -24,7 +24,7 @@ from ..adapters.renewing import RenewableCourier
 from ..adapters.watchdog import SystemdWatchdog
 from ..config import Config
 from ..core.conversation import CloudClock
-from ..core.errors import Fenced, LogError
+from ..core.errors import Fenced, LogDamaged, LogError, OpsError
 from ..core.outcome import LaneName
 from ..core.ports import Watchdog
 from ..core.showing import LOG_DAMAGED
@@ -55,10 +55,33 @@ def run_sync(config: Config) -> None:
             return
         if not _await_log(config.log_path, watchdog, stopper):
             return
-        take_over(outbox, clock.wall_ns() // 1_000_000)
-        sync = _sync(config, outbox, open_ops(config, clock.wall_ns() // 1_000_000), clock, watchdog)
+        ops = _take_over(config, outbox, clock, watchdog, stopper)
+        if ops is None:
+            return
+        sync = _sync(config, outbox, ops, clock, watchdog)
         stopper.tell(sync.stop)
         sync.run()
+
+
+def _take_over(
+    config: Config, outbox: Outbox, clock: SystemClock, watchdog: Watchdog, stopper: Stopper
+) -> OpsFile | None:
+    """Log and operations, taken over; None where we were told to stop meanwhile. A disk that refuses (full, as a rule)
+    is waited for, and said: the reader makes room. Raises LogDamaged, where only the check can help."""
+    while not stopper.asked:
+        now_ms = clock.wall_ns() // 1_000_000
+        try:
+            take_over(outbox, now_ms)
+            return open_ops(config, now_ms)
+        except LogDamaged:
+            raise
+        except (LogError, OpsError) as fault:
+            outbox.close()
+            watchdog.ready()
+            watchdog.status(f"log-fault · {fault} {fault.hint or ''} · trying again each second".replace("  ", " "))
+            watchdog.pet()
+            time.sleep(1.0)
+    return None
 
 
 def _sync(config: Config, outbox: Outbox, ops: OpsFile, clock: SystemClock, watchdog: Watchdog) -> Sync:
