@@ -16,7 +16,7 @@ from aquasmart_cloud.store import migrating
 from aquasmart_cloud.store.database import Database
 from aquasmart_cloud.store.schema import metadata
 
-FIXED = {"policy", "sign_in_link", "config_document"}
+FIXED = {"policy", "sign_in_link", "config_document", "lease", "job_run", "fleet_rollup", "fleet_fill"}
 """Tables that do not grow with stations."""
 OWNERS = {"station_id", "client_id"}
 """What a key begins with: the station, or the sender of foreign events."""
