@@ -16,7 +16,9 @@ from aquasmart_cloud.store import migrating
 from aquasmart_cloud.store.database import Database
 from aquasmart_cloud.store.schema import metadata
 
-FIXED = {"policy", "sign_in_link", "config_document", "alert_setting", "webhook", "outbox"}
+FIXED = {"policy", "sign_in_link", "config_document", "lease", "job_run", "fleet_rollup", "fleet_fill"} | {
+    *("alert_setting", "webhook", "outbox"),
+}
 """Tables that do not grow with stations; the outbox is a queue that empties, by receiver."""
 BY_TIME = {"ix_alert_opened"}
 """Indexes that list a table of all owners by time; not unique, so each node of a cluster can have its own."""

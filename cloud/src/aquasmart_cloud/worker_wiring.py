@@ -1,0 +1,27 @@
+"""The worker's jobs, all of them, in one table. Only wiring: what a job does is in its module of `services`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from .config import Config
+from .services.working import Job
+from .store.database import Database
+
+
+@dataclass(frozen=True, slots=True)
+class Workplace:
+    """What a job may be made of. `database` is fenced: a job writes through it and through nothing else."""
+
+    database: Database
+    config: Config
+
+
+JOBS: tuple[Callable[[Workplace], Job], ...] = ()
+"""One line for each job. Those that are due at the same moment run in this order."""
+
+
+def make_jobs(config: Config) -> Callable[[Database], Sequence[Job]]:
+    """Makes every job anew for each time that this process leads."""
+    return lambda database: [make(Workplace(database, config)) for make in JOBS]
