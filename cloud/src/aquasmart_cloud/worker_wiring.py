@@ -6,8 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from .config import Config
+from .outgoing.posting import Posting
+from .services.alerting import Alerting
+from .services.delivering import Delivering
 from .services.working import Job
 from .store.database import Database
+from .store.webhooks import Webhooks
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +22,17 @@ class Workplace:
     config: Config
 
 
-JOBS: tuple[Callable[[Workplace], Job], ...] = ()
+def _alerts(place: Workplace) -> Job:
+    return Alerting(place.database, place.config.telling)
+
+
+def _deliveries(place: Workplace) -> Job:
+    telling = place.config.telling
+    webhooks = Webhooks(place.database, place.config.master_key)
+    return Delivering(place.database, webhooks, telling, Posting(telling.webhook_allow))
+
+
+JOBS: tuple[Callable[[Workplace], Job], ...] = (_alerts, _deliveries)
 """One line for each job. Those that are due at the same moment run in this order."""
 
 

@@ -20,12 +20,14 @@ DRAWS = 1_001
 
 
 class Attempt(NamedTuple):
-    """How one attempt ended. `wait_ms` is what the receiver asked for with Retry-After."""
+    """How one attempt ended. `wait_ms` is what the receiver asked for with Retry-After; `final`: nobody is there to be
+    told any more, so it has failed for good."""
 
     delivered: bool
     status: int | None
     said: str
     wait_ms: int | None = None
+    final: bool = False
 
 
 def signature(secret: bytes, timestamp_ms: int, delivery_id: str, body: bytes) -> str:
@@ -42,10 +44,8 @@ def wait_ms(attempts: int, draw: int, asked_ms: int | None = None) -> int:
     if attempts < 1 or not 0 <= draw < DRAWS:
         raise ValueError("attempts count from 1, draws are 0 … 1000")
     doubled = BASE_MS << min(attempts - 1, 40)
-    if doubled >= CAP_MS:
-        backoff = CAP_MS * (1_000 + draw) // 2_000
-    else:
-        backoff = min(CAP_MS, doubled * (500 + draw) // 1_000)
+    at_the_cap = CAP_MS * (1_000 + draw) // 2_000
+    backoff = at_the_cap if doubled >= CAP_MS else min(CAP_MS, doubled * (500 + draw) // 1_000)
     return max(backoff, min(asked_ms or 0, LONGEST_WAIT_MS))
 
 

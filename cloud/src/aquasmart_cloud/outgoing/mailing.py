@@ -76,7 +76,9 @@ def compose(sender: str, recipient: str, delivery_id: str, body: str, now_ms: in
     message = EmailMessage()
     state = _STATES.get(str(said.get("event")), "test")
     owner = alert.get("station_id", "")
-    message["Subject"] = _line(f"[AquaSmart] {state}: {alert.get('title', said.get('text', ''))} · {owner}".rstrip(" ·"))
+    message["Subject"] = _line(
+        f"[AquaSmart] {state}: {alert.get('title', said.get('text', ''))} · {owner}".rstrip(" ·")
+    )
     message["From"], message["To"] = sender, recipient
     message["Date"] = formatdate(now_ms / 1000)
     message["Message-ID"] = f"<{delivery_id}@{sender.rpartition('@')[2].strip('<> ')}>"

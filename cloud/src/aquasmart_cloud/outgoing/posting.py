@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from urllib.parse import urlsplit
 
-from aquasmart_cloud import __version__
 from aquasmart_cloud.core.delivering import Attempt, retry_after_ms, signature
 
 from .addresses import Forbidden, Network, resolve
@@ -41,7 +40,7 @@ class Posting:
         if 200 <= status < 300:
             return Attempt(delivered=True, status=status, said=reason)
         said = f"{status} {reason}" + (" (redirects are not followed)" if 300 <= status < 400 else "")
-        return Attempt(False, status, said, retry_after_ms(retry_after, now_ms))
+        return Attempt(delivered=False, status=status, said=said, wait_ms=retry_after_ms(retry_after, now_ms))
 
     def _exchange(
         self, url: str, secret: bytes, delivery_id: str, body: bytes, now_ms: int
@@ -51,12 +50,14 @@ class Posting:
         port = parts.port or (443 if secure else 80)
         address, by_operator = resolve(host, port, self.allowed)
         if not secure and not by_operator:
-            raise Forbidden("http is not encrypted: use https, or name the receiver's network (AQUASMART_WEBHOOK_ALLOW)")
+            raise Forbidden(
+                "http is not encrypted: use https, or name the receiver's network (AQUASMART_WEBHOOK_ALLOW)"
+            )
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         line = _connection(host, port, address, self.timeout_s, secure=secure)
         headers = {
             "Content-Type": "application/json",
-            "User-Agent": f"AquaSmart-Cloud/{__version__}",
+            "User-Agent": "AquaSmart-Cloud",
             "X-AquaSmart-Delivery": delivery_id,
             "Idempotency-Key": delivery_id,
             "X-AquaSmart-Timestamp": str(now_ms),

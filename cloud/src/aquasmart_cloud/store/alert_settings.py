@@ -1,4 +1,4 @@
-"""Thresholds of alerts as operators set them, for the fleet, a group or a station. The only writer of `alert_setting`."""
+"""Thresholds of alerts as operators set them, for fleet, group or station. The only writer of `alert_setting`."""
 
 from __future__ import annotations
 
@@ -55,7 +55,10 @@ def listed(database: Database) -> list[dict[str, Any]]:
 def put(database: Database, scope: str, subject: str, changes: dict[str, int | None], now_ms: int) -> None:
     """Set, or unset with None; acts at the next look, on everything. Errors: AlertError, DatabaseError."""
     with database.writing("") as connection:
-        if scope == STATION and not connection.execute("SELECT 1 FROM station WHERE station_id = ?", (subject,)).fetchone():
+        if (
+            scope == STATION
+            and not connection.execute("SELECT 1 FROM station WHERE station_id = ?", (subject,)).fetchone()
+        ):
             raise AlertError(f"there is no station {subject}", "'aquasmart-cloud station list' shows those there are")
         for name, value in changes.items():
             if value is None:

@@ -34,9 +34,7 @@ _OPEN = (
     " ?6 WHERE NOT EXISTS (SELECT 1 FROM alert WHERE station_id = ?1 AND kind = ?2 AND subject = ?3"
     " AND state <> 'closed')"
 )
-_STANDING = (
-    f"SELECT {_COLUMNS} FROM alert WHERE station_id = ? AND kind = ? AND subject = ? AND state <> 'closed'"  # noqa: S608
-)
+_STANDING = f"SELECT {_COLUMNS} FROM alert WHERE station_id = ? AND kind = ? AND subject = ? AND state <> 'closed'"  # noqa: S608
 _NOTE = (
     "UPDATE alert SET seen_at = ?, figures = ? WHERE station_id = ? AND kind = ? AND subject = ? AND state <> 'closed'"
 )
@@ -187,7 +185,7 @@ def read_page(database: Database, wanted: Wanted, after: Place | None, limit: in
 
 
 def _alert(row: Any) -> Alert:
-    return Alert(*row[:8], msgspec.json.decode(row[8]), *row[9:])
+    return Alert._make((*row[:8], msgspec.json.decode(row[8]), *row[9:]))
 
 
 def _text(figures: Mapping[str, Any]) -> str:

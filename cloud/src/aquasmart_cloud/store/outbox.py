@@ -27,15 +27,17 @@ KEPT_MS = 30 * 86_400_000
 _MOST_SAID = 400
 
 _COLUMNS = "delivery_id, target, kind, body, state, created_at, due_at, attempts, status, said, ended_at"
-_ADD = (
-    f"INSERT INTO outbox ({_COLUMNS}) VALUES (?, ?, ?, ?, 'waiting', ?, ?, 0, NULL, NULL, NULL)"  # noqa: S608
-)
+_ADD = f"INSERT INTO outbox ({_COLUMNS}) VALUES (?, ?, ?, ?, 'waiting', ?, ?, 0, NULL, NULL, NULL)"  # noqa: S608
 _DUE = f"SELECT {_COLUMNS} FROM outbox WHERE state = 'waiting' AND due_at <= ? ORDER BY due_at LIMIT ?"  # noqa: S608
 _CLAIM = (
     "UPDATE outbox SET due_at = ?, attempts = attempts + 1 WHERE delivery_id = ? AND state = 'waiting'"
     " AND due_at = ? AND attempts = ?"
 )
-_END = "UPDATE outbox SET state = ?, due_at = ?, status = ?, said = ?, ended_at = ? WHERE delivery_id = ? AND attempts = ?"
+_END = (
+    "UPDATE outbox SET state = ?, due_at = ?, status = ?, said = ?, ended_at = ?, attempts = ?"
+    " WHERE delivery_id = ? AND attempts = ?"
+)
+_POSTPONE = "UPDATE outbox SET due_at = ? WHERE target = ? AND state = 'waiting' AND due_at < ?"
 _RETRY = (
     "UPDATE outbox SET state = 'waiting', due_at = ?, created_at = ?, attempts = 0, ended_at = NULL"
     " WHERE state = 'failed' AND delivery_id = ?"
@@ -122,10 +124,11 @@ def claim(connection: Connection, found: Delivery, now_ms: int) -> Delivery | No
 
 
 class Outcome(NamedTuple):
-    """How an attempt ended: state, when it is due again, what the receiver answered."""
+    """How an attempt ended: state, when it is due again, how many there were, what the receiver answered."""
 
     state: str
     due_at: int
+    attempts: int
     status: int | None
     said: str
     ended_at: int | None
@@ -139,10 +142,16 @@ def end(connection: Connection, claimed: Delivery, outcome: Outcome) -> None:
         outcome.status,
         outcome.said[:_MOST_SAID],
         outcome.ended_at,
+        outcome.attempts,
         claimed.delivery_id,
         claimed.attempts,
     )
     connection.execute(_END, values)
+
+
+def postpone(connection: Connection, target: str, until_ms: int) -> None:
+    """Let everything that waits for a receiver wait until then: it does not work now."""
+    connection.execute(_POSTPONE, (until_ms, target, until_ms))
 
 
 def retry(connection: Connection, delivery_id: str, now_ms: int) -> bool:

@@ -60,9 +60,9 @@ alert_watch = Table(
     _integer("turn"),
     _text("memory"),
     PrimaryKeyConstraint("station_id", "what"),
-    comment="writer: store.alert_watch. How far each owner has been looked at, as a station, a sender or the cloud "
-    "(station's state, last_seen_at, events; last log_id or failed_seq), when to look again by time alone, and core.alerting's memory (JSON). turn grows by 1 "
-    "with each write: who read an older one writes nothing",
+    comment="writer: store.alert_watch. How far each owner has been looked at, as a station, a sender or the cloud"
+    " (a station's state, last_seen_at, events; the last log_id or failed_seq), when to look again by time alone, and"
+    " the memory of core.alerting (JSON). turn grows by 1 with each write: who read an older one writes nothing",
     sqlite_with_rowid=False,
 )
 
