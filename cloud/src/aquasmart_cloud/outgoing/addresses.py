@@ -43,23 +43,21 @@ def resolve(host: str, port: int, allowed: Sequence[Network]) -> tuple[str, bool
 
 def public(address: Address) -> bool:
     """Whether an address is on the open internet: not loopback, private, link-local, shared, multicast, reserved,
-    nor an IPv6 form of such an IPv4 address."""
+    nor an IPv6 form of such an IPv4 address, nor one of the tunnels that nobody should need any more."""
     inner = _inner(address)
-    if inner is not None and not public(inner):
+    if inner is not None:
+        return public(inner)
+    if isinstance(address, IPv6Address) and (address.sixtofour is not None or address.teredo is not None):
         return False
     return address.is_global and not address.is_multicast and not address.is_reserved
 
 
 def _inner(address: Address) -> IPv4Address | None:
-    """The IPv4 address that an IPv6 address leads to by mapping, translation or a tunnel."""
+    """The IPv4 address that an IPv6 address leads to by mapping or translation (NAT64)."""
     if isinstance(address, IPv4Address):
         return None
     if address.ipv4_mapped is not None:
         return address.ipv4_mapped
-    if address.sixtofour is not None:
-        return address.sixtofour
-    if address.teredo is not None:
-        return address.teredo[1]
     if address in _NAT64:
         return IPv4Address(int(address) & 0xFFFFFFFF)
     return None

@@ -35,7 +35,7 @@ class Posting:
             status, reason, retry_after = self._exchange(url, secret, delivery_id, body, now_ms)
         except Forbidden as fault:
             return Attempt(delivered=False, status=None, said=str(fault))
-        except (OSError, HTTPException, UnicodeError) as fault:
+        except (OSError, HTTPException, ValueError) as fault:
             return Attempt(delivered=False, status=None, said=_words(fault))
         if 200 <= status < 300:
             return Attempt(delivered=True, status=status, said=reason)
@@ -64,13 +64,18 @@ class Posting:
             "X-AquaSmart-Signature": signature(secret, now_ms, delivery_id, body),
             "Connection": "close",
         }
-        cut = threading.Timer(self.timeout_s, _cut, (line,))
+        late = threading.Event()
+        cut = threading.Timer(self.timeout_s, _cut, (line, late))
         cut.daemon = True
         cut.start()
         try:
             line.request("POST", target, body, headers)
             answer: HTTPResponse = line.getresponse()
             return answer.status, answer.reason[:100], answer.headers.get("Retry-After")
+        except (OSError, HTTPException, ValueError) as fault:
+            if late.is_set():
+                raise TimeoutError from fault
+            raise
         finally:
             cut.cancel()
             line.close()
@@ -93,8 +98,9 @@ def _connection(host: str, port: int, address: str, timeout_s: float, *, secure:
     return line
 
 
-def _cut(line: HTTPConnection) -> None:
+def _cut(line: HTTPConnection, late: threading.Event) -> None:
     """End it from outside: what waits on the socket wakes up with an error."""
+    late.set()
     found = line.sock
     if found is not None:
         with suppress(OSError):

@@ -26,7 +26,7 @@ from aquasmart_cloud.store.webhooks import Webhooks
 MOST = 200
 RECEIVERS = 8
 FOR_EACH = 10
-PATIENCE_S = 40.0
+PATIENCE_S = 25.0
 """For all calls of a cycle: one that lasts longer (a name server hangs) is left to itself, and its claim runs out."""
 POSTPONED_MS = 300_000
 """How long at most what waits for a receiver waits for it to work again, beyond its own backoff."""

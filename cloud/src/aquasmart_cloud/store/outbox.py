@@ -20,8 +20,8 @@ from .database import Database
 WAITING, DELIVERED, FAILED = "waiting", "delivered", "failed"
 STATES = (WAITING, DELIVERED, FAILED)
 MAILTO = "mailto:"
-CLAIM_MS = 60_000
-"""Longer than any attempt lasts."""
+CLAIM_MS = 45_000
+"""Longer than the calls of a cycle may last."""
 KEPT_MS = 30 * 86_400_000
 """How long what was delivered or failed is kept, to be shown."""
 _MOST_SAID = 400
