@@ -45,6 +45,10 @@ class _Talk(socketserver.StreamRequestHandler):
         self.request = self.mailbox.context.wrap_socket(self.request, server_side=True)
         self.secure = True
 
+    def finish(self) -> None:
+        super().finish()
+        self.request.close()
+
     def _say(self, line: str) -> None:
         self.wfile.write(line.encode() + b"\r\n")
         self.wfile.flush()
@@ -65,6 +69,8 @@ class _Talk(socketserver.StreamRequestHandler):
                 self._say(f"250 {['test', *offers][-1]}")
             elif verb == "STARTTLS":
                 self._say("220 go on")
+                self.rfile.close()
+                self.wfile.close()
                 self._secure()
                 super().setup()
             elif verb == "AUTH":
