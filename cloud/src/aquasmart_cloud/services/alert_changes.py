@@ -6,7 +6,7 @@ is told to nobody.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from aquasmart_cloud.config_telling import Telling
 from aquasmart_cloud.core.alert_kinds import AlertError
@@ -18,6 +18,8 @@ from aquasmart_cloud.store.database import Database
 from aquasmart_cloud.store.outbox import MAILTO, News, Receiver
 
 OPENED, SEEN, OVER = "alert.opened", "alert.acknowledged", "alert.closed"
+Change = Callable[[Database, Sequence[Receiver], str, str, str | None, int], Alert]
+"""What people do to an alert: acknowledge, close."""
 ITSELF = "itself"
 """Who closes an alert that is over."""
 LONGEST_NOTE = 1_000

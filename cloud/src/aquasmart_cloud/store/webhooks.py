@@ -23,7 +23,7 @@ from .sealing import seal, unseal
 
 PREFIX = "w_"
 SECRET_BYTES = 32
-SEAL = "webhook"
+_SEAL = "webhook"
 """The second half of a secret's place (store.sealing); the first is the webhook's id, which no station can have."""
 
 _HOST = re.compile(r"[A-Za-z0-9._:-]{1,255}")
@@ -52,6 +52,16 @@ class NewHook:
     secret: str = field(repr=False)
 
 
+def seal_secret(master_key: bytes, webhook_id: str, secret: bytes) -> bytes:
+    """A secret, sealed for its row."""
+    return seal(master_key, webhook_id, _SEAL, secret)
+
+
+def unseal_secret(master_key: bytes, webhook_id: str, sealed: bytes) -> bytes:
+    """The secret. Errors: SealError where the master key is another one."""
+    return unseal(master_key, webhook_id, _SEAL, sealed)
+
+
 class Webhooks:
     """The webhooks of one database, with the master key that seals their secrets."""
 
@@ -66,7 +76,7 @@ class Webhooks:
         if unknown:
             raise AlertError(f"there are no alerts of kind {', '.join(unknown)}", f"the kinds are {', '.join(KINDS)}")
         webhook_id, secret = PREFIX + secrets.token_hex(6), secrets.token_bytes(SECRET_BYTES)
-        sealed = seal(self._master_key, webhook_id, SEAL, secret)
+        sealed = seal_secret(self._master_key, webhook_id, secret)
         text = msgspec.json.encode(sorted(set(kinds))).decode()
         with self._database.writing("") as connection:
             connection.execute(_ADD, (webhook_id, url, sealed, text, now_ms))
@@ -76,7 +86,7 @@ class Webhooks:
         """Where and with what to deliver; None where it is gone or disabled. Errors: SealError, DatabaseError."""
         with self._database.reading() as connection:
             row = connection.execute(_SEALED, (webhook_id,)).fetchone()
-        return None if row is None else Hook(row[0], unseal(self._master_key, webhook_id, SEAL, bytes(row[1])))
+        return None if row is None else Hook(row[0], unseal_secret(self._master_key, webhook_id, bytes(row[1])))
 
     def all(self) -> list[dict[str, Any]]:
         """Every webhook, without its secret. Errors: DatabaseError."""
