@@ -6,6 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from .config import Config
+from .services.fleet_filling import FleetFilling
+from .services.housekeeping import Months, OldKeys, Retention
+from .services.retrying import RetryQueue
 from .services.working import Job
 from .store.database import Database
 
@@ -18,7 +21,13 @@ class Workplace:
     config: Config
 
 
-JOBS: tuple[Callable[[Workplace], Job], ...] = ()
+JOBS: tuple[Callable[[Workplace], Job], ...] = (
+    lambda at: Months(at.database),
+    lambda at: RetryQueue(at.database),
+    lambda at: FleetFilling(at.database),
+    lambda at: Retention(at.database, at.config.retention_months),
+    lambda at: OldKeys(at.database),
+)
 """One line for each job. Those that are due at the same moment run in this order."""
 
 
