@@ -9,6 +9,9 @@ from .config import Config
 from .outgoing.posting import Posting
 from .services.alerting import Alerting
 from .services.delivering import Delivering
+from .services.fleet_filling import FleetFilling
+from .services.housekeeping import Months, OldKeys, Retention
+from .services.retrying import RetryQueue
 from .services.working import Job
 from .store.database import Database
 from .store.webhooks import Webhooks
@@ -22,17 +25,21 @@ class Workplace:
     config: Config
 
 
-def _alerts(place: Workplace) -> Job:
-    return Alerting(place.database, place.config.telling)
+def _deliveries(at: Workplace) -> Job:
+    telling = at.config.telling
+    webhooks = Webhooks(at.database, at.config.master_key)
+    return Delivering(at.database, webhooks, telling, Posting(telling.webhook_allow))
 
 
-def _deliveries(place: Workplace) -> Job:
-    telling = place.config.telling
-    webhooks = Webhooks(place.database, place.config.master_key)
-    return Delivering(place.database, webhooks, telling, Posting(telling.webhook_allow))
-
-
-JOBS: tuple[Callable[[Workplace], Job], ...] = (_alerts, _deliveries)
+JOBS: tuple[Callable[[Workplace], Job], ...] = (
+    lambda at: Alerting(at.database, at.config.telling),
+    _deliveries,
+    lambda at: Months(at.database),
+    lambda at: RetryQueue(at.database),
+    lambda at: FleetFilling(at.database),
+    lambda at: Retention(at.database, at.config.retention_months),
+    lambda at: OldKeys(at.database),
+)
 """One line for each job. Those that are due at the same moment run in this order."""
 
 

@@ -214,7 +214,7 @@ class _Jobs:
         new = replace(new, due_at=_now_ms() + delay_s(job.every_s, new.failures) * 1000)
         self._keep(former, new)
         if said:
-            log.info("job %s: %s", job.name, said)
+            log.debug("job %s: %s", job.name, said)
         ran = Ran(job.name, at_ms, duration_ms, said, error)
         self._showing.ran(ran)
         return new, ran
