@@ -15,7 +15,7 @@ from aquasmart_cloud.core.identity import folded
 from aquasmart_cloud.core.problems import Refusal
 from aquasmart_cloud.core.tally import Tally
 
-from . import foreign_queries, foreign_rollups
+from . import fleet_figures, foreign_queries, foreign_rollups
 from .database import Database
 from .foreign_queries import Wanted
 from .schema import GRAIN_WIDTHS_MS
@@ -77,7 +77,7 @@ def of_events(database: Database, question: Question) -> list[dict[str, Any]]:
 def of_stations(database: Database, question: Question) -> list[dict[str, Any]]:
     """Groups of the stations' volume (µl, integers), in order of their keys. Errors: DatabaseError; Refusal invalid."""
     groups: dict[Key, _Volume] = {}
-    for station_id, bucket_at, events, volume_ul in _station_buckets(database, question):
+    for station_id, bucket_at, events, volume_ul in _buckets(database, question):
         key = question.key(None, station_id, STATION_METRIC, bucket_at)
         if key not in groups and len(groups) >= MOST_GROUPS:
             raise _too_many()
@@ -100,10 +100,20 @@ class _Volume:
         return {"count": self.events, "sum": str(self.volume_ul)}
 
 
-def _station_buckets(database: Database, question: Question) -> Iterator[Any]:
+def _buckets(database: Database, question: Question) -> Iterator[Any]:
+    """Station, bucket, events, volume; of the whole fleet at once (station None) where nobody asks for stations."""
     wanted, grain = question.wanted, question.grain
     if wanted.metric not in (None, STATION_METRIC) or wanted.client_id is not None:
         return
+    if wanted.station is None and "station" not in question.by:
+        found = fleet_figures.read(database, grain, wanted.from_ms, wanted.to_ms)
+        if found is not None:
+            yield from ((None, each.bucket_at, each.events, each.volume_ul) for each in found)
+            return
+    yield from _station_buckets(database, wanted, grain)
+
+
+def _station_buckets(database: Database, wanted: Wanted, grain: str) -> Iterator[Any]:
     stations = [wanted.station]
     if wanted.station is None:
         with database.reading() as connection:
