@@ -63,7 +63,8 @@ class Database:
         A crash before COMMIT returns leaves the transaction as if it never was; a crash after it, before the
         answer, leaves everything, and the sender's retry finds it done. Blocks follow each other, so what one has
         read is still so when it writes: on SQLite always; on PostgreSQL blocks of different stations run beside
-        each other where `station_id` says that everything the block reads or writes belongs to that station.
+        each other where `station_id` says that everything the block reads or writes belongs to that station, or to that
+        sender of foreign events (store.intake, which then locks the sender's own row first).
         Errors: DatabaseError for every fault of the database itself.
         """
         return self._backend.writing(station_id)
