@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -18,6 +18,9 @@ from .config import MASTER_KEY
 from .store import migrating
 from .store.database import Database
 from .store.partitions import let_go, make_partitions
+
+if TYPE_CHECKING:
+    from .store.copying import Copied
 
 
 def litres(volume_ul: int) -> str:
@@ -103,31 +106,39 @@ def let_go_of_months(wiring: Wiring, keep_months: int | None, *, as_json: bool) 
 @db.command("copy")
 @click.argument("source")
 @click.argument("target")
+@click.option("--moment", is_flag=True, help="Copy the present moment, though the cloud goes on writing.")
 @as_json_option
-def copy(source: str, target: str, *, as_json: bool) -> None:
+def copy(source: str, target: str, *, moment: bool, as_json: bool) -> None:
     """Copy everything from the database SOURCE into the empty database TARGET (URLs), and verify it.
 
-    From SQLite to PostgreSQL or back. Broken off, the same command goes on. Stop the cloud first: what it took in
-    meanwhile would be missing, and its stations would have to send it again.
+    From SQLite to PostgreSQL or back. Broken off, the same command goes on. Stop the cloud first: a source that was
+    written meanwhile is refused at the end. With --moment its present moment is copied nonetheless, what came after
+    it is counted, and stations send theirs again; clients and people do not.
     """
     from .store.copying import copy_database
 
     one, other = Database(source), Database(target)
     try:
         with _bars(quiet=as_json) as progress:
-            copied = copy_database(one, other, now_ms(), progress)
+            copied = copy_database(one, other, now_ms(), progress, moment_is_enough=moment)
     finally:
         one.close()
         other.close()
-    _print_copied(copied.tables, copied.totals, other.name, as_json=as_json)
+    _print_copied(copied, other.name, as_json=as_json)
 
 
-def _print_copied(tables: dict[str, int], totals: dict[str, int], name: str, *, as_json: bool) -> None:
+def _print_copied(copied: Copied, name: str, *, as_json: bool) -> None:
+    tables, totals = copied.tables, copied.totals
     if as_json:
-        print_json({"database": name, "rows": tables, "totals": totals})
+        print_json({"database": name, "rows": tables, "totals": totals, "since": copied.since})
         return
     click.echo(f"{name}: {sum(tables.values()):,} rows in {len(tables)} tables, every column verified")
-    click.echo(f"{totals['events']:,} events, {litres(totals['volume_ul'])}")
+    click.echo(
+        f"{totals['events']:,} events, {litres(totals['volume_ul'])}; {totals['foreign_events']:,} foreign events"
+    )
+    if copied.since:
+        came = ", ".join(f"{table} {rows:+,}" for table, rows in copied.since.items())
+        click.echo(f"what the source has taken in since is missing here: {came}")
 
 
 @click.command()
@@ -156,7 +167,7 @@ def restore_backup(wiring: Wiring, file: Path, *, as_json: bool) -> None:
 
     with _bars(quiet=as_json) as progress:
         copied = restore(file, wiring.database, now_ms(), progress)
-    _print_copied(copied.tables, copied.totals, wiring.database.name, as_json=as_json)
+    _print_copied(copied, wiring.database.name, as_json=as_json)
 
 
 @click.group()

@@ -1,5 +1,6 @@
-"""Foreign events exactly once, whatever happens at once: the same ones by eight senders to two workers, which are killed,
-and whose database is killed. Beside clients, a station that signs events while its telemetry comes. The sums are made up here.
+"""Foreign events exactly once, whatever happens at once: the same ones by eight senders to two workers, which are
+killed, and whose database is killed. Beside clients, a station that signs events while its telemetry comes. The sums
+are the test's own.
 """
 
 from __future__ import annotations
