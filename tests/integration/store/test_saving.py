@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,8 @@ from aquasmart_cloud.store.stations import Stations
 from tests.integration.cloud.senders import MASTER_KEY, NOW_MS, CloudUnderTest, Run, Sender
 from tests.integration.store import everything
 from tests.integration.store.conftest import BASE
+
+Run_ = Callable[..., tuple[int, str, str]]
 
 pytestmark = pytest.mark.needs("postgresql")
 
@@ -109,3 +113,19 @@ def test_a_backup_that_was_broken_off_is_begun_anew(filled: CloudUnderTest, send
     sender.take(Run(BASE + 9_000).batch([1, 2]))
     back_up(filled.database, file, NOW_MS)
     assert [each.name for each in tmp_path.glob("backup*")] == ["backup.db"]
+
+
+def test_a_restored_backup_is_audited(
+    filled: CloudUnderTest, elsewhere: Database, command: Run_, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with filled.database.writing() as connection:
+        connection.execute("UPDATE rollup SET events = events + 1 WHERE grain = 'hour'")
+    file = str(tmp_path / "b.db")
+    assert command("backup", file)[0] == 0
+    monkeypatch.setenv("AQUASMART_DATABASE_URL", elsewhere.url)
+    code, out, err = command("restore", file, "--json")
+    assert (code, json.loads(out)["audit_findings"] > 0) == (1, True)
+    assert "audit verify --all" in err
+    code, out, _ = command("rebuild", "demo-1")
+    assert (code, "made again" in out) == (0, True)
+    assert command("audit", "verify", "--all")[0] == 0

@@ -57,6 +57,13 @@ class Database:
         """This thread's connection for single-statement reads. Errors: DatabaseError."""
         return self._backend.reading()
 
+    def snapshot(self) -> AbstractContextManager[Connection]:
+        """This thread's connection for reads that all see the database of one moment; nobody waits for them.
+
+        Errors: DatabaseError.
+        """
+        return self._backend.snapshot()
+
     def writing(self, station_id: str | None = None) -> AbstractContextManager[Connection]:
         """One transaction: all of the block is stored durably on return, or nothing of it on any exception.
 

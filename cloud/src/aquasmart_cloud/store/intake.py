@@ -129,6 +129,11 @@ def first(connection: Connection, client_id: str, event_seq: int, came: Incoming
     return Result(DUPLICATE, event_id, msgspec.json.decode(warnings), msgspec.json.decode(normalised), received_at)
 
 
+def lock(connection: Connection, client_id: str) -> None:
+    """Let no other transaction of this sender go on before this one's end. The first statement of each of them."""
+    connection.execute(_LOCK, (client_id,))
+
+
 def _open_failure(connection: Connection, place: tuple[str, int]) -> Failed:
     failure = failures.load(connection, place)
     if failure is None:
@@ -143,7 +148,7 @@ class Book:
 
     def __init__(self, connection: Connection, client_id: str, occasion: Occasion) -> None:
         self.connection, self.client_id, self.occasion = connection, client_id, occasion
-        connection.execute(_LOCK, (client_id,))
+        lock(connection, client_id)
         self._last_event, self._last_failed = connection.execute(_LAST, (client_id,)).fetchone()
         self._added: list[Normalised] = []
         self._failed: list[str] = []

@@ -141,6 +141,17 @@ class Postgresql:
             raise _database_error(fault) from fault
 
     @contextmanager
+    def snapshot(self) -> Iterator[Pipelined]:
+        """One transaction that sees what was committed before its first statement. Errors: DatabaseError."""
+        with self.reading() as connection:
+            connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            try:
+                yield connection
+            finally:
+                if not connection.uncertain and not connection.raw.closed:
+                    connection.execute("ROLLBACK")
+
+    @contextmanager
     def writing(self, station_id: str | None = None) -> Iterator[Pipelined]:
         """One transaction, alone, or alone for its station. Errors: DatabaseError."""
         with self._transaction(station_id, gathering=False) as connection:

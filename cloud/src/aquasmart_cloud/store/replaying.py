@@ -5,7 +5,7 @@ same code on the very same bodies; every signature is verified on the way. Readi
 outcome is good for is `store.auditing` and `store.rebuilding`.
 
 The order is the processing log's: it says of each request how far its stream went and what it inserted, and what it
-inserted is one batch. Constant memory: a page of the log and one body at a time, and the station's derived rows.
+inserted is one batch. Constant memory: a page of the log, one body, and a page of derived rows at a time.
 """
 
 from __future__ import annotations
@@ -46,6 +46,9 @@ _BATCH = (
 )
 _COUNT = "SELECT count(*) FROM batch WHERE station_id = ?"
 
+Progress = Callable[[int, int], None]
+"""Told how many batches were reckoned, and of how many."""
+
 DERIVED: dict[str, str] = {
     "stream": "stream, meter_id, epoch, header, ul_num, den, opening_counts, mark_seq, mark_counts, hardware_id,"
     " software, clock, first_at, last_at",
@@ -55,6 +58,13 @@ DERIVED: dict[str, str] = {
     "rollup": "meter_id, grain, bucket_at, volume_ul, disputed_ul, events",
 }
 """What follows from the batches alone: table → its columns but the station."""
+_KEYS: dict[str, tuple[str, ...]] = {
+    "stream": ("stream",),
+    "epoch": ("meter_id", "epoch"),
+    "ledger_interval": ("meter_id", "epoch", "from_counts"),
+    "rollup": ("meter_id", "grain", "bucket_at"),
+}
+_PAGE_ROWS = 1_000
 TOTALS = "SELECT events, volume_ul, disputed_ul FROM station WHERE station_id = ?"
 _HOLES = (
     "SELECT meter_id, epoch, from_counts, to_counts, volume_ul, state, entry_id FROM ledger_entry"
@@ -91,10 +101,13 @@ class Replay:
     events: int = 0
     missing: int = 0
     _after: int = 0
+    _expected: int | None = None
     _keys: dict[str, bytes | None] = field(default_factory=dict)
 
-    def catch_up(self, progress: Callable[[int], None] = lambda _: None) -> None:
+    def catch_up(self, progress: Progress = lambda *_: None) -> None:
         """Reckon what the log has more than at the last call. Errors: DatabaseError, SealError."""
+        if self._expected is None:
+            self._expected = self.stored_batches()
         while True:
             with self.database.reading() as connection:
                 page = connection.execute(_LOG, (self.station_id, self._after)).fetchall()
@@ -106,7 +119,7 @@ class Replay:
                     done = msgspec.json.decode(detail, type=_Done)
                     if done.inserted:
                         self._reckon(reckoned, done)
-            progress(self.batches)
+            progress(self.batches, self._expected)
 
     def _reckon(self, reckoned: Connection, done: _Done) -> None:
         from_seq = done.through - done.inserted + 1
@@ -204,10 +217,26 @@ def replay(database: Database, stations: Stations, station_id: str) -> Iterator[
             scratch.close()
 
 
-def derived_rows(connection: Connection, table: str, station_id: str) -> list[tuple[Any, ...]]:
-    """A derived table's rows of one station, in an order that is every database's."""
-    found = connection.execute(f"SELECT {DERIVED[table]} FROM {table} WHERE station_id = ?", (station_id,))  # noqa: S608
-    return sorted((tuple(row) for row in found), key=_in_order)
+def derived_rows(connection: Connection, table: str, station_id: str) -> Iterator[tuple[Any, ...]]:
+    """A derived table's rows of one station, a page at a time, in the order of the key, alike in every database.
+
+    Databases sort text differently, so it is sorted here; positions, times and UUIDs are sorted alike by all.
+    """
+    *first, last = _KEYS[table]
+    groups: list[tuple[Any, ...]] = [()]
+    if first:
+        distinct = f"SELECT DISTINCT {', '.join(first)} FROM {table} WHERE station_id = ?"  # noqa: S608  (constants)
+        found = connection.execute(distinct, (station_id,))
+        groups = sorted(tuple(row) for row in found)
+    place = DERIVED[table].split(", ").index(last)
+    own = "".join(f" AND {name} = ?" for name in first)
+    query = f"SELECT {DERIVED[table]} FROM {table} WHERE station_id = ?{own}"  # noqa: S608  (constants)
+    for group in groups:
+        page = connection.execute(f"{query} ORDER BY {last} LIMIT {_PAGE_ROWS}", (station_id, *group)).fetchall()
+        while page:
+            yield from map(tuple, page)
+            more = f"{query} AND {last} > ? ORDER BY {last} LIMIT {_PAGE_ROWS}"
+            page = connection.execute(more, (station_id, *group, page[-1][place])).fetchall()
 
 
 class Holes(NamedTuple):
@@ -223,7 +252,3 @@ def find_holes(connection: Connection, station_id: str) -> Holes:
     for *hole, state, entry_id in connection.execute(_HOLES, (station_id,)):
         (found.open if state == "open" else found.explained)[tuple(hole)] = entry_id
     return found
-
-
-def _in_order(row: tuple[Any, ...]) -> tuple[tuple[bool, Any], ...]:
-    return tuple((value is not None, value if value is not None else 0) for value in row)
