@@ -32,7 +32,7 @@ HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
 }
 RETRY_AFTER_S = 5
-PEOPLE = frozenset({"pages", "auth"})
+PEOPLE = frozenset({"pages", "failed_pages", "auth"})
 
 blueprint = Blueprint("pages", __name__)
 blueprint.before_request(require_person)
