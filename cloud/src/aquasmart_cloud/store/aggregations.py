@@ -25,12 +25,21 @@ GROUPS = ("station", "client", "metric", *TIMES)
 MOST_GROUPS = 10_000
 STATION_METRIC = "volume_ul"
 
-_STATIONS = (
-    "SELECT station_id, bucket_at, SUM(events), SUM(volume_ul) FROM rollup"
-    " WHERE station_id = ? AND grain = ? AND bucket_at >= ? AND bucket_at < ?"
-    " GROUP BY station_id, bucket_at ORDER BY bucket_at"
+# From the list of meters each one's buckets of a grain are one seek in the rollups' key, however long its history; ''
+# is the meter of what no meter counted. A page of stations at a time: a large fleet is neither asked one by one nor
+# held at once.
+_BUCKETS = (
+    "SELECT rollup.station_id, rollup.bucket_at, SUM(rollup.events), SUM(rollup.volume_ul) FROM"
+    " (SELECT station_id, meter_id FROM epoch WHERE station_id >= ?1 AND station_id <= ?2"
+    " UNION SELECT station_id, '' FROM station WHERE station_id >= ?1 AND station_id <= ?2) AS meter"
+    " JOIN rollup ON rollup.station_id = meter.station_id AND rollup.meter_id = meter.meter_id"
+    " AND rollup.grain = ?3 AND rollup.bucket_at >= ?4 AND rollup.bucket_at < ?5"
+    " GROUP BY rollup.station_id, rollup.bucket_at"
 )
-_ALL_STATIONS = "SELECT station_id FROM station ORDER BY station_id"
+_PAGE = (
+    "SELECT MIN(station_id), MAX(station_id) FROM"
+    " (SELECT station_id FROM station WHERE station_id > ? ORDER BY station_id LIMIT 200) AS page"
+)
 
 Key = tuple[Any, ...]
 
@@ -104,14 +113,24 @@ def _station_buckets(database: Database, question: Question) -> Iterator[Any]:
     wanted, grain = question.wanted, question.grain
     if wanted.metric not in (None, STATION_METRIC) or wanted.client_id is not None:
         return
-    stations = [wanted.station]
-    if wanted.station is None:
+    for first, last in _pages(database, wanted.station):
         with database.reading() as connection:
-            stations = [row[0] for row in connection.execute(_ALL_STATIONS).fetchall()]
-    for station_id in stations:
-        with database.reading() as connection:
-            rows = connection.execute(_STATIONS, (station_id, grain, wanted.from_ms, wanted.to_ms)).fetchall()
+            rows = connection.execute(_BUCKETS, (first, last, grain, wanted.from_ms, wanted.to_ms)).fetchall()
         yield from rows
+
+
+def _pages(database: Database, station_id: str | None) -> Iterator[tuple[str, str]]:
+    """The first and the last station of each page: of the one asked for, or of all."""
+    if station_id is not None:
+        yield station_id, station_id
+        return
+    last: str | None = ""
+    while True:
+        with database.reading() as connection:
+            first, last = connection.execute(_PAGE, (last,)).fetchone()
+        if first is None or last is None:
+            return
+        yield first, last
 
 
 def _group(groups: dict[Key, Tally], key: Key) -> Tally:

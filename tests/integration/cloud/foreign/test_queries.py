@@ -146,6 +146,13 @@ def test_figures_that_cannot_be_given(served: Served, query: str) -> None:
 
 def test_figures_of_the_stations(served: Served, reader: ClientOf) -> None:
     served.stations_add("tap-7")
+    epoch = "0123456789abcdef0123456789abcdef"
+    served.execute(
+        "INSERT INTO epoch (station_id, meter_id, epoch, identity_strong, epoch_from, root_epoch, shift_counts,"
+        " counts_through, opened_at) VALUES ('tap-7', 'm', ?, FALSE, 0, ?, 0, 0, 0)",
+        epoch,
+        epoch,
+    )
     for grain, bucket in (("day", 1_709_251_200_000), ("hour", START_MS), ("minute", START_MS)):
         served.execute("INSERT INTO rollup VALUES ('tap-7', 'm', ?, ?, 1500000, 0, 10)", grain, bucket)
     groups = served.person("GET", "/api/aggregations?of=stations&group_by=station,month").json["groups"]
