@@ -41,6 +41,23 @@ def upgrade(wiring: Wiring, *, as_json: bool) -> None:
         click.echo(f"{wiring.database.name} is at revision {revision}")
 
 
+@db.command("distribute")
+@as_json_option
+@wired
+def distribute(wiring: Wiring, *, as_json: bool) -> None:
+    """Spread the tables of a PostgreSQL with the Citus extension over its nodes. Stop the cloud first.
+
+    Harmless when repeated; run it again after each upgrade. docs/scaling.md says what has been tried of it.
+    """
+    from .store import distributing
+
+    done = distributing.distribute(wiring.database)
+    if as_json:
+        print_json({"database": wiring.database.name, "distributed": done})
+    else:
+        click.echo(f"{wiring.database.name}: {len(done)} tables distributed{': ' + ', '.join(done) if done else ''}")
+
+
 @db.command("let-go")
 @click.option("--keep-months", type=click.IntRange(min=1), help="AQUASMART_RETENTION_MONTHS by default.")
 @as_json_option
