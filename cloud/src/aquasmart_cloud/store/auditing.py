@@ -13,13 +13,10 @@ from typing import Any
 
 from .connection import Connection
 from .database import Database
-from .replaying import DERIVED, TOTALS, Finding, Progress, Replay, derived_rows, find_holes, replay
+from .replaying import DERIVED, NAMED, TOTALS, Finding, Progress, Replay, derived_rows, find_holes, replay
 from .stations import Stations
 
 Row = tuple[Any, ...]
-
-_NAMED = 20
-"""Differing rows of one table that are named; more are counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +52,7 @@ def verify_station(
         # The rest under the station's lock, so that both sides of the comparison are of one moment.
         with database.writing(station_id) as connection, reckoned.scratch.reading() as scratch:
             reckoned.catch_up(progress)
-            findings = list(reckoned.findings)
+            findings = [*reckoned.findings, *reckoned.unnamed()]
             if extra := reckoned.stored_batches() - reckoned.batches:
                 findings.append(Finding("log", station_id, f"{extra} stored batches that no accepted request explains"))
             if not reckoned.missing:
@@ -83,7 +80,7 @@ def compare_books(stored: Connection, reckoned: Connection, station_id: str) -> 
     for table in DERIVED:
         more = 0
         for said, row in _differing(derived_rows(stored, table, station_id), derived_rows(reckoned, table, station_id)):
-            if sum(1 for each in findings if each.what == table) < _NAMED:
+            if sum(1 for each in findings if each.what == table) < NAMED:
                 findings.append(Finding(table, station_id, f"{said}: {row}"))
             else:
                 more += 1

@@ -24,12 +24,10 @@ from . import foreign_rollups, identities, intake
 from .connection import Connection
 from .database import Database
 from .foreign_rollups import Key, nano_of
-from .replaying import Finding
+from .replaying import NAMED, Finding
 from .schema import GRAIN_WIDTHS_MS
 
 DAY_MS = GRAIN_WIDTHS_MS["day"]
-_NAMED = 20
-"""Findings of one kind that are named; more are counted."""
 _PAGE_ROWS = 500
 
 _SENDER = "SELECT last_event, last_failed FROM intake WHERE client_id = ?"
@@ -64,7 +62,7 @@ class ForeignAudit:
 
     def find(self, what: str, where: str, detail: str) -> None:
         """Name a finding, or count it where enough of its kind are named."""
-        if sum(1 for each in self.findings if each.what == what) < _NAMED:
+        if sum(1 for each in self.findings if each.what == what) < NAMED:
             self.findings.append(Finding(what, where, detail))
         else:
             self._unnamed[what] = self._unnamed.get(what, 0) + 1

@@ -65,6 +65,8 @@ _KEYS: dict[str, tuple[str, ...]] = {
     "rollup": ("meter_id", "grain", "bucket_at"),
 }
 _PAGE_ROWS = 1_000
+NAMED = 20
+"""Findings of one kind that are named; more are counted."""
 TOTALS = "SELECT events, volume_ul, disputed_ul FROM station WHERE station_id = ?"
 _HOLES = (
     "SELECT meter_id, epoch, from_counts, to_counts, volume_ul, state, entry_id FROM ledger_entry"
@@ -102,6 +104,7 @@ class Replay:
     missing: int = 0
     _after: int = 0
     _expected: int | None = None
+    _found: dict[str, int] = field(default_factory=dict)
     _keys: dict[str, bytes | None] = field(default_factory=dict)
 
     def catch_up(self, progress: Progress = lambda *_: None) -> None:
@@ -120,6 +123,17 @@ class Replay:
                     if done.inserted:
                         self._reckon(reckoned, done)
             progress(self.batches, self._expected)
+
+    def _find(self, what: str, where: str, detail: str) -> None:
+        """Name a finding, or count it where enough of its kind are named: every signature may be wrong at once."""
+        self._found[what] = self._found.get(what, 0) + 1
+        if self._found[what] <= NAMED:
+            self.findings.append(Finding(what, where, detail))
+
+    def unnamed(self) -> list[Finding]:
+        """How many more there were of each kind."""
+        more = {what: number - NAMED for what, number in self._found.items() if number > NAMED}
+        return [Finding(what, self.station_id, f"and {number} more") for what, number in more.items()]
 
     def _reckon(self, reckoned: Connection, done: _Done) -> None:
         from_seq = done.through - done.inserted + 1
@@ -144,26 +158,26 @@ class Replay:
             signed.if_match,
         )
         if key is None or not verify(key, prefix, signed.body, signed.signature):
-            self.findings.append(Finding("signature", where, f"it does not hold with key {signed.key_id}"))
+            self._find("signature", where, f"it does not hold with key {signed.key_id}")
         batch = self._decoded(signed, where)
         if batch is None:
             return
         if (batch.stream, batch.through_seq, through) != (done.stream, done.through, done.through):
             said = f"the body reaches seq {batch.through_seq} of stream {batch.stream}, its row {through}"
-            self.findings.append(Finding("body", where, said))
+            self._find("body", where, said)
         if batch.counts_through != counts_through:
             said = f"the body reaches position {batch.counts_through}, its row says {counts_through}"
-            self.findings.append(Finding("body", where, said))
+            self._find("body", where, said)
         reckoned.execute("SAVEPOINT batch")
         try:
             receipt = record_within(reckoned, signed, batch, received_at)
         except Refusal as refusal:
             reckoned.execute("ROLLBACK TO batch")
-            self.findings.append(Finding("contiguity", where, f"{refusal.type.code}: {refusal.detail}"))
+            self._find("contiguity", where, f"{refusal.type.code}: {refusal.detail}")
         else:
             if receipt.inserted != done.inserted:
                 said = f"it inserts {receipt.inserted} events now, {done.inserted} when it came"
-                self.findings.append(Finding("contiguity", where, said))
+                self._find("contiguity", where, said)
         reckoned.execute("RELEASE batch")
 
     def _signed(self, part: list[Any]) -> SignedBody:
@@ -184,7 +198,7 @@ class Replay:
         try:
             return decode_batch(inflate(signed.body, signed.encoding))
         except Refusal as refusal:
-            self.findings.append(Finding("body", where, f"{refusal.type.code}: {refusal.detail}"))
+            self._find("body", where, f"{refusal.type.code}: {refusal.detail}")
             return None
 
     def _key(self, key_id: str) -> bytes | None:
