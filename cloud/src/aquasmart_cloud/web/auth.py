@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from urllib.parse import quote, urlsplit
 
@@ -26,7 +26,7 @@ from aquasmart_cloud.core.signing import same
 from aquasmart_cloud.store.database import Database
 from aquasmart_cloud.store.sign_in import use_link
 
-from .wrong_tokens import WrongTokens
+from .services import cloud
 
 SESSION_LASTS = timedelta(hours=12)
 """Since the last request: a page left open on a wall stays signed in."""
@@ -44,7 +44,6 @@ class Door:
 
     database: Database
     admin_token: str
-    wrong_tokens: WrongTokens = field(default_factory=WrongTokens)
 
 
 class SessionCookie(SecureCookieSessionInterface):
@@ -109,14 +108,12 @@ def try_token(offered: str) -> int | None:
 
     The digests are compared, in constant time, so that not even the token's length shows.
     """
-    door = _door()
-    address, now_mono = request.remote_addr or "", time.monotonic()
-    wait_s = door.wrong_tokens.wait_s(address, now_mono)
+    wait_s = _wait_s()
     if wait_s:
         return wait_s
-    if same(_digest(offered), _digest(door.admin_token)):
+    if same(_digest(offered), _digest(_door().admin_token)):
         return None
-    door.wrong_tokens.count(address, now_mono)
+    _count_wrong()
     return 0
 
 
@@ -148,7 +145,10 @@ def sign_in_by_link(token: str) -> ResponseReturnValue:
     purpose = request.headers.get("Sec-Purpose", "") + request.headers.get("Purpose", "")
     if request.method == "HEAD" or "prefetch" in purpose:
         return "", 204
+    if wait_s := _wait_s():
+        return _form(f"Too many wrong tokens. Try again in {wait_s} s."), 429, {"Retry-After": str(wait_s)}
     if not use_link(_door().database, token, int(time.time() * 1000)):
+        _count_wrong()
         return _form(LINK_GONE), 410
     _begin_session()
     return redirect(url_for("pages.fleet"), 303)
@@ -160,6 +160,15 @@ def sign_out() -> ResponseReturnValue:
     if not _from_elsewhere():
         session.clear()
     return redirect(url_for("auth.sign_in"), 303)
+
+
+def _wait_s() -> int:
+    """Seconds until this address may try again; 0: now."""
+    return cloud().doorstep.guess_wait_s(request.remote_addr or "", cloud().clock_ms())
+
+
+def _count_wrong() -> None:
+    cloud().doorstep.guessed_wrong(request.remote_addr or "", cloud().clock_ms())
 
 
 def _door() -> Door:
