@@ -19,6 +19,7 @@ from . import (
     answers,
     auth,
     config_api,
+    entrance,
     failed_api,
     faults,
     health,
@@ -55,6 +56,7 @@ def create_app(config: Config | None = None, clock_ms: Callable[[], int] = answe
         # Exactly so many: what stands further left in X-Forwarded-For is whatever the sender likes.
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=chosen.proxies, x_proto=chosen.proxies)  # type: ignore[method-assign]
     tracing.install(app)
+    entrance.install(app)
     answers.install(app)
     for module in (health, station_api, operations_api, config_api, public_api, failed_api, query_api):
         app.register_blueprint(module.blueprint)
