@@ -39,7 +39,7 @@ def _counting(what: str, *, quiet: bool) -> Iterator[Callable[[int], None]]:
 
 
 @contextmanager
-def _bars(*, quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
+def bars(*, quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
     """A progress bar for each part on standard error, for people at a terminal."""
     from rich.console import Console
     from rich.progress import Progress
@@ -114,7 +114,7 @@ def copy(source: str, target: str, *, as_json: bool) -> None:
 
     one, other = Database(source), Database(target)
     try:
-        with _bars(quiet=as_json) as progress:
+        with bars(quiet=as_json) as progress:
             copied = copy_database(one, other, now_ms(), progress)
     finally:
         one.close()
@@ -138,7 +138,7 @@ def backup(wiring: Wiring, file: Path, *, as_json: bool) -> None:
     """Write everything but the master key to the new FILE, while the cloud runs. Keep the master key elsewhere."""
     from .store.saving import back_up
 
-    with _bars(quiet=as_json) as progress:
+    with bars(quiet=as_json) as progress:
         back_up(wiring.database, file, now_ms(), progress)
     if as_json:
         print_json({"file": str(file), "bytes": file.stat().st_size})
@@ -154,7 +154,7 @@ def restore_backup(wiring: Wiring, file: Path, *, as_json: bool) -> None:
     """Fill the configured database, which must be empty, from a backup. Stations send again what it lacks."""
     from .store.saving import restore
 
-    with _bars(quiet=as_json) as progress:
+    with bars(quiet=as_json) as progress:
         copied = restore(file, wiring.database, now_ms(), progress)
     _print_copied(copied.tables, copied.totals, wiring.database.name, as_json=as_json)
 

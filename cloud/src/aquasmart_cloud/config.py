@@ -23,6 +23,7 @@ from sqlalchemy.exc import ArgumentError
 
 from .core.errors import ConfigError
 from .core.fault_names import BY_HEADER, FAULTS, parse_fault
+from .store.keyring import MasterKeys
 
 EXIT_CONFIG = 78
 """EX_CONFIG of sysexits.h: something was found in an unconfigured or misconfigured state."""
@@ -48,6 +49,8 @@ class Config:
     """32 bytes: seals the stations' keys."""
     admin_token: str = field(repr=False)
     """What people sign in with until there are accounts."""
+    master_key_file: Path | None = None
+    """Where it came from, and where another one will be."""
     bind: str = DEFAULT_BIND
     retention_months: int | None = None
     """For how many whole months batches are kept; None: for ever."""
@@ -58,6 +61,10 @@ class Config:
     """How many proxies of ours stand before the cloud, whose X-Forwarded-For says who asks."""
     faults: str = ""
     """'' for none, `header`, or a fault for every request (core.fault_names); never in production."""
+
+    def keys(self) -> MasterKeys:
+        """The master key as it may change while a process runs."""
+        return MasterKeys(self.master_key, self.master_key_file)
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Config:
@@ -100,6 +107,7 @@ class Config:
             database_url=url,
             master_key=bytes.fromhex(master_key),
             admin_token=token,
+            master_key_file=Path(key_file),
             bind=bind,
             retention_months=int(months) if months else None,
             rate_limit_storage=storage,

@@ -48,7 +48,8 @@ def create_app(config: Config | None = None, clock_ms: Callable[[], int] = answe
         faulty = FaultyDatabase(database)
         faults.install(app, faulty, chosen.faults)
         database = cast("Database", faulty)
-    stations = Stations(database, chosen.master_key)
+    keys = chosen.keys()
+    stations = Stations(database, keys)
     counter = counter_at(chosen.rate_limit_storage, chosen.rate_limit_password)
     turnstile, doorstep = Turnstile(counter), Doorstep(counter)
     app.extensions[EXTENSION] = Cloud(chosen, database, stations, turnstile, doorstep, FleetSize(stations), clock_ms)
@@ -60,6 +61,6 @@ def create_app(config: Config | None = None, clock_ms: Callable[[], int] = answe
     answers.install(app)
     for module in (health, station_api, operations_api, config_api, public_api, failed_api, query_api):
         app.register_blueprint(module.blueprint)
-    auth.install(app, database=database, master_key=chosen.master_key, admin_token=chosen.admin_token)
+    auth.install(app, database=database, keys=keys, admin_token=chosen.admin_token)
     pages.install(app, database=database)
     return app

@@ -20,10 +20,12 @@ from urllib.parse import quote, urlsplit
 from flask import Blueprint, Flask, Request, current_app, redirect, render_template, request, session, url_for
 from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 from flask.typing import ResponseReturnValue
+from itsdangerous import URLSafeTimedSerializer
 
 from aquasmart_cloud.core.problems import Refusal
 from aquasmart_cloud.core.signing import same
 from aquasmart_cloud.store.database import Database
+from aquasmart_cloud.store.keyring import MasterKeys
 from aquasmart_cloud.store.sign_in import use_link
 
 from .services import cloud
@@ -43,6 +45,7 @@ class Door:
     """What sign-in needs, kept with the app."""
 
     database: Database
+    keys: MasterKeys
     admin_token: str
 
 
@@ -55,14 +58,19 @@ class SessionCookie(SecureCookieSessionInterface):
             return self.session_class()
         return super().open_session(app, request)
 
+    def get_signing_serializer(self, app: Flask) -> URLSafeTimedSerializer | None:
+        """By the master key of this moment: another one ends every session."""
+        door: Door = app.extensions["aquasmart.door"]
+        app.secret_key = session_secret(door.keys.for_sealing(), door.admin_token)
+        return super().get_signing_serializer(app)
+
     def get_cookie_secure(self, app: Flask) -> bool:  # noqa: ARG002 - Flask's signature
         # The header can be forged, but only into a stricter cookie for the forger.
         return request.is_secure or request.headers.get("X-Forwarded-Proto") == "https"
 
 
-def install(app: Flask, *, database: Database, master_key: bytes, admin_token: str) -> None:
+def install(app: Flask, *, database: Database, keys: MasterKeys, admin_token: str) -> None:
     """Give the app its sessions, its sign-in and the headers of its pages. Called once, by the factory."""
-    app.secret_key = session_secret(master_key, admin_token)
     app.session_interface = SessionCookie()
     app.config.update(
         SESSION_COOKIE_NAME="aquasmart",
@@ -71,7 +79,7 @@ def install(app: Flask, *, database: Database, master_key: bytes, admin_token: s
         SESSION_COOKIE_SAMESITE="Lax",
         PERMANENT_SESSION_LIFETIME=SESSION_LASTS,
     )
-    app.extensions["aquasmart.door"] = Door(database, admin_token)
+    app.extensions["aquasmart.door"] = Door(database, keys, admin_token)
     app.register_blueprint(blueprint)
 
 
