@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from . import __version__, cli_clients, cli_keys, cli_policy, cli_remote, cli_store
+from . import __version__, cli_clients, cli_doctor, cli_keys, cli_policy, cli_remote, cli_store
 from .cli_wiring import Group as _Group
 from .cli_wiring import Wiring as _Wiring
 from .cli_wiring import as_json as _json
@@ -223,6 +223,7 @@ for _command in (cli_store.db, cli_store.audit, cli_store.rebuild, cli_store.bac
 cli_clients.register(main)
 main.add_command(cli_policy.policy)
 main.add_command(cli_keys.rekey)
+main.add_command(cli_doctor.doctor)
 main.add_command(cli_remote.config)
 main.add_command(cli_remote.notice)
 main.add_command(cli_remote.operations)

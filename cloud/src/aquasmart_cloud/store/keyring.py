@@ -96,7 +96,7 @@ def read_keys(file: Path) -> Keys:
     """The keys that there are. Errors: SealError where one is none, or the current one is missing."""
     current = _read(file)
     if current is None:
-        raise SealError(f"there is no master key {file}", "restore it from where you keep it (docs/runbook.md)")
+        raise SealError(f"there is no master key {file}", "restore it from where you keep it (docs/runbook-keys.md)")
     return Keys(current, _read(beside(file, PREVIOUS)), _read(beside(file, NEXT)))
 
 

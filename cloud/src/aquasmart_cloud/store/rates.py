@@ -111,9 +111,15 @@ class SharedCounter:
         """See `Counter`."""
         return "shared" if self._again_at_s is None else "lost"
 
-    def ping(self) -> None:
-        """Errors: OSError or RedisError where Redis does not answer."""
-        self._client.ping()
+    def fault(self) -> str | None:
+        """Why Redis does not answer now; None where it does."""
+        from redis.exceptions import RedisError
+
+        try:
+            self._client.ping()
+        except (RedisError, OSError) as fault:
+            return type(fault).__name__
+        return None
 
     def _lost(self, fault: Exception) -> None:
         if self._again_at_s is None:
