@@ -16,6 +16,7 @@ from .connection import Connection
 from .database import Database
 from .keyring import Keys
 from .sealing import seal, unseal
+from .webhooks import seal_secret, unseal_secret
 
 PORTION = 500
 """Rows in one transaction: other writers get their turn between."""
@@ -55,7 +56,10 @@ class SealedColumn:
         return f"SELECT count(*) FROM {self.table} WHERE {self.column} IS NOT NULL"  # noqa: S608
 
 
-SEALED: tuple[SealedColumn, ...] = (SealedColumn("station_key", ("station_id", "key_id"), "sealed", unseal, seal),)
+SEALED: tuple[SealedColumn, ...] = (
+    SealedColumn("station_key", ("station_id", "key_id"), "sealed", unseal, seal),
+    SealedColumn("webhook", ("webhook_id",), "sealed", unseal_secret, seal_secret),
+)
 
 
 @dataclass(slots=True)
