@@ -14,28 +14,52 @@ import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Protocol
+
+
+class Running(Protocol):
+    """A started process, as much of Popen as is used here."""
+
+    pid: int
+    returncode: int | None
+
+    def poll(self) -> int | None: ...
+    def wait(self, timeout: float | None = None, /) -> int | None: ...
+    def terminate(self) -> None: ...
+
+
+class Launcher(Protocol):
+    """A way to start our programs in sessions of their own. Tests have a quicker one than `exec`."""
+
+    def knows(self, command: Sequence[str]) -> bool: ...
+    def spawn(self, command: Sequence[str], *, environment: Mapping[str, str], output: Path) -> Running: ...
+    def run(self, command: Sequence[str], environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]: ...
 
 
 class Group:
     """One command and everything it starts. The constructor stores its arguments only."""
 
-    def __init__(self, name: str, pids: Path, logs: Path) -> None:
+    def __init__(self, name: str, pids: Path, logs: Path, launcher: Launcher | None = None) -> None:
         self._record = pids / name.replace(":", "-")
         self._log = logs / f"{name.replace(':', '-')}.log"
-        self._process: subprocess.Popen[bytes] | None = None
+        self._launcher = launcher
+        self._process: Running | None = None
 
     def start(self, command: Sequence[str], *, cwd: Path, environment: Mapping[str, str]) -> None:
         """Start it; its output is appended to its log file."""
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
-                command,
-                cwd=cwd,
-                env=dict(environment),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+        if self._launcher is not None and self._launcher.knows(command):
+            self._process = self._launcher.spawn(command, environment=environment, output=self._log)
+        else:
+            with self._log.open("ab") as log:
+                self._process = subprocess.Popen(
+                    command,
+                    cwd=cwd,
+                    env=dict(environment),
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                )
         self._record.write_text(f"{_boot_id()} {self.pid} {_started(self.pid)}\n")
 
     @property

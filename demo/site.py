@@ -20,7 +20,7 @@ from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
 
-from demo.groups import Group
+from demo.groups import Group, Launcher
 from demo.specs import MeterCount, MeterSpec, station_toml
 
 __all__ = ["MeterCount", "MeterSpec", "Site", "SiteError", "program"]
@@ -39,7 +39,8 @@ class Site:
     `station_url_port` is the port the station calls: the relay's (demo/link.py), or the cloud's when None.
     `overrides` are tables of station.toml to change, for example `{"sync": {"linger_s": 0.1}}`. `wrappers` holds
     commands to start a process under, by its name, for example `["faketime", "-f", "+1d"]`. `cloud_settings` are
-    more of the cloud's environment, for example its `AQUASMART_DATABASE_URL`.
+    more of the cloud's environment, for example its `AQUASMART_DATABASE_URL`. `launcher` starts what it knows instead
+    of a plain `exec`, where no wrapper is in the way.
     """
 
     def __init__(
@@ -52,8 +53,9 @@ class Site:
         station_id: str = "demo-1",
         overrides: Mapping[str, Mapping[str, Any]] | None = None,
         cloud_settings: Mapping[str, str] | None = None,
+        launcher: Launcher | None = None,
     ) -> None:
-        self.root = root.resolve()
+        self.root, self._launcher = root.resolve(), launcher
         self.cloud_port = cloud_port
         self.station_url_port = station_url_port or cloud_port
         self.meters = tuple(meters)
@@ -121,7 +123,7 @@ class Site:
         """
         if self.alive(name):
             return
-        group = Group(name, self.root / "pids", self.root / "logs")
+        group = Group(name, self.root / "pids", self.root / "logs", self._launcher)
         group.end_leftover()
         self._groups[name] = group
         self._unplug(name)
@@ -223,7 +225,11 @@ class Site:
         return self._run([program("aquasmart-cloud"), *words])
 
     def _run(self, command: list[str]) -> str:
-        done = subprocess.run(command, capture_output=True, text=True, env=self._environment(), cwd=REPOSITORY)
+        environment = self._environment()
+        if self._launcher is not None and self._launcher.knows(command):
+            done = self._launcher.run(command, environment)
+        else:
+            done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=REPOSITORY)
         if done.returncode:
             raise SiteError(f"{' '.join(command)}: exit status {done.returncode}\n{done.stdout}{done.stderr}")
         return done.stdout

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests import order
 from tests.capabilities import PREFIX, REQUIRE_ALL, everything_required, missing
 
 if TYPE_CHECKING:
@@ -27,7 +28,8 @@ def postgres() -> Iterator[Postgres]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A misspelt capability must not silently skip, or run, a test."""
+    """A misspelt capability must not silently skip, or run, a test. The longest files begin."""
+    order.longest_first(items)
     for item in items:
         try:
             _why_not(item)
@@ -51,6 +53,9 @@ def _why_not(item: pytest.Item) -> str | None:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """What tests counted (`record_property("counted", …)`), and which capabilities were missing, at what cost."""
+    if not hasattr(terminalreporter.config, "workerinput"):
+        reports = [report for kind in terminalreporter.stats.values() for report in kind]
+        order.record(report for report in reports if isinstance(report, pytest.TestReport))
     passed = terminalreporter.stats.get("passed", [])
     said = [text for report in passed for name, text in report.user_properties if name == "counted"]
     if said:

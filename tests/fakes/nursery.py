@@ -1,54 +1,65 @@
-"""Starts the station's services fast: a process that has imported them once and forks one per order.
+"""Starts our programs fast: a process that has imported them once (forking.py) and forks one per order.
 
-What it forks is the service: its own pid, memory, files and signals; it can be killed, stopped and limited like any
-other. Only the interpreter's start is saved, which is most of what thousands of starts would cost.
-
-Run as `python -m tests.fakes.nursery`, it reads orders from standard input; `Nursery` is the side that gives them.
+What it forks is the program: its own pid, session, memory, environment, files and signals; it can be killed, stopped
+and limited like any other, and takes everything with it that it has started. Only the interpreter's start is saved,
+which is most of what thousands of starts would cost. What a preloaded library or another namespace is for needs a
+start of its own, and what has to be measured line by line, too: coverage is not kept in here.
 """
 
 from __future__ import annotations
 
+import atexit
 import contextlib
-import ctypes
-import gc
-import importlib
+import functools
 import json
 import os
 import select
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-PRELOADED = ("cli.main", "cli.services", "cli.simulate", "wiring.reading", "wiring.syncing")
-PR_SET_PDEATHSIG = 1
+from demo.site import REPOSITORY
+
+from .forking import PROGRAMS
 
 
 class Child:
-    """One forked service, held by a pidfd: a signal never reaches whoever has its number later."""
+    """One forked program, held by a pidfd: a signal never reaches whoever has its number later."""
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
         self._fd = os.pidfd_open(pid)
-        self.status: int | None = None
+        self.returncode: int | None = None
         """How it ended, as subprocess has it; known soon after it did."""
         self.ended = threading.Event()
 
+    def __del__(self) -> None:
+        os.close(self._fd)
+
     def alive(self) -> bool:
-        return self._fd >= 0 and not select.select([self._fd], [], [], 0)[0]
+        return not select.select([self._fd], [], [], 0)[0]
+
+    def poll(self) -> int | None:
+        """As Popen's: its status once it has ended."""
+        return self.wait(0) if not self.alive() else None
 
     def send(self, number: int) -> None:
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(self._fd, number)
 
-    def wait(self, timeout_s: float) -> int | None:
+    def terminate(self) -> None:
+        self.send(signal.SIGTERM)
+
+    def wait(self, timeout_s: float | None = None) -> int | None:
         """Its status once it has ended; None where it has not in time."""
         if not select.select([self._fd], [], [], timeout_s)[0]:
             return None
         self.ended.wait(5)
-        return self.status
+        return self.returncode
 
 
 class Nursery:
@@ -62,9 +73,12 @@ class Nursery:
         self._changed = threading.Condition()
 
     def __enter__(self) -> Nursery:
+        measured = ("COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG")
+        environment = {name: value for name, value in os.environ.items() if name not in measured}
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.fakes.nursery"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
+            [sys.executable, "-m", "tests.fakes.forking"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            cwd=REPOSITORY, env=environment,
+        )  # fmt: skip
         threading.Thread(target=self._listen, daemon=True).start()
         return self
 
@@ -74,21 +88,57 @@ class Nursery:
         self._process.stdin.close()  # it ends, and everything it has forked with it
         self._process.wait(20)
 
+    @staticmethod
+    def knows(command: Sequence[str]) -> bool:
+        """Whether this is a command of this environment that can be forked."""
+        path = Path(command[0])
+        return path.name in PROGRAMS and path.parent == Path(sys.executable).parent
+
     def start(self, arguments: list[str], log: Path) -> Child:
-        """Start `aquasmart ARGUMENTS`, its output appended to `log`."""
+        """Start `aquasmart ARGUMENTS`, its output appended to `log`, with no settings of ours in its environment."""
+        ours = ("AQUASMART_", "NOTIFY_")
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+        return self.spawn(["aquasmart", *arguments], environment=kept, output=log)
+
+    def spawn(
+        self,
+        command: Sequence[str],
+        *,
+        environment: Mapping[str, str],
+        output: Path,
+        error: Path | None = None,
+        folder: Path = REPOSITORY,
+    ) -> Child:
+        """Start a program; `error` None: what it says there goes to `output`, too."""
+        order = {
+            "program": Path(command[0]).name,
+            "arguments": list(command[1:]),
+            "environment": dict(environment),
+            "output": str(output.resolve()),
+            "error": None if error is None else str(error.resolve()),
+            "folder": str(folder),
+        }
         assert self._process is not None
         assert self._process.stdin is not None
         with self._changed:
             self._number += 1
             number = self._number
             self._made[number] = None
-            self._process.stdin.write(json.dumps([number, arguments, str(log)]) + "\n")
+            self._process.stdin.write(json.dumps({"number": number, **order}) + "\n")
             self._process.stdin.flush()
-            self._changed.wait_for(lambda: self._made[number] is not None, timeout=30)
+            self._changed.wait_for(lambda: self._made[number] is not None, timeout=60)
             child = self._made.pop(number)
         if child is None:
             raise AssertionError("the nursery does not answer")
         return child
+
+    def run(self, command: Sequence[str], environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+        """A command to its end, its output captured."""
+        with tempfile.TemporaryDirectory(prefix="aquasmart-run-") as name:
+            output, error = Path(name) / "output", Path(name) / "error"
+            status = self.spawn(command, environment=environment, output=output, error=error).wait()
+            assert status is not None
+            return subprocess.CompletedProcess(command, status, output.read_text(), error.read_text())
 
     def _listen(self) -> None:
         assert self._process is not None
@@ -100,7 +150,7 @@ class Nursery:
                     self._made[said["number"]] = self._children[said["pid"]] = Child(said["pid"])
                 else:
                     child = self._children.pop(said["pid"])
-                    child.status = said["status"]
+                    child.returncode = said["status"]
                     child.ended.set()
                 self._changed.notify_all()
             if "number" in said:
@@ -112,76 +162,9 @@ class Nursery:
             os.kill(pid, signal.SIGUSR1)
 
 
-def _become(arguments: list[str], log: str, ready: Any) -> None:
-    """In the child: be `aquasmart ARGUMENTS`."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    os.setsid()
-    nothing, output = os.open(os.devnull, os.O_RDONLY), os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    for target, source in ((0, nothing), (1, output), (2, output)):
-        os.dup2(source, target)
-    signal.sigwait(ready)
-    signal.pthread_sigmask(signal.SIG_SETMASK, [])
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    sys.argv = ["aquasmart", *arguments]
-    status = 1
-    try:
-        importlib.import_module("aquasmart_station.cli.main").main()
-    except SystemExit as done:
-        status = done.code if isinstance(done.code, int) else int(done.code is not None)
-    finally:
-        with contextlib.suppress(OSError, ValueError):
-            sys.stdout.flush()
-            sys.stderr.flush()
-        os._exit(status)
-
-
-def main() -> None:
-    for name in PRELOADED:
-        importlib.import_module(f"aquasmart_station.{name}")
-    gc.freeze()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    wake, waker = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-    signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
-    signal.signal(signal.SIGCHLD, lambda *_: None)
-    ready = {signal.SIGUSR1}
-    signal.pthread_sigmask(signal.SIG_BLOCK, ready)
-    buffer = b""
-    while True:
-        readable, _, _ = select.select([0, wake], [], [])
-        if wake in readable:
-            with contextlib.suppress(BlockingIOError):
-                os.read(wake, 1024)
-            _bury()
-        if 0 not in readable:
-            continue
-        data = os.read(0, 1 << 16)
-        if not data:
-            os._exit(0)
-        *lines, buffer = (buffer + data).split(b"\n")
-        for line in lines:
-            number, arguments, log = json.loads(line)
-            pid = os.fork()
-            if pid == 0:
-                signal.set_wakeup_fd(-1)
-                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-                _become(arguments, log, ready)
-            _say(number=number, pid=pid)
-
-
-def _bury() -> None:
-    while True:
-        try:
-            pid, status = os.waitpid(-1, os.WNOHANG)
-        except ChildProcessError:
-            return
-        if pid == 0:
-            return
-        _say(pid=pid, status=os.waitstatus_to_exitcode(status))
-
-
-def _say(**words: int) -> None:
-    os.write(1, json.dumps(words).encode() + b"\n")
-
-
-if __name__ == "__main__":
-    main()
+@functools.cache
+def shared() -> Nursery:
+    """One for all tests of this process, from its first use to the process's end."""
+    nursery = Nursery().__enter__()
+    atexit.register(nursery.__exit__)
+    return nursery

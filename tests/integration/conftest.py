@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from demo.site import Site
+from tests.fakes import nursery
 from tests.integration.world import World
 
 pytest.register_assert_rewrite("tests.integration.balance", "tests.integration.outpost")
@@ -29,7 +30,7 @@ WORLDS = pytest.StashKey[list[World]]()
 @pytest.fixture(scope="session")
 def provisioned(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A site provisioned once by the real commands; each test's site begins as a copy."""
-    site = Site(tmp_path_factory.mktemp("provisioned") / "site", cloud_port=1)
+    site = Site(tmp_path_factory.mktemp("provisioned") / "site", cloud_port=1, launcher=nursery.shared())
     site.provision()
     return site.root
 

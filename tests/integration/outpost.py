@@ -1,7 +1,7 @@
 """Many stations at one cloud: for tests that would otherwise start a cloud of their own each.
 
 `House` is the cloud with its books, `Outpost` a station of real processes with its own meter, log and relay. Processes
-are started by a launcher: `execed` as systemd would, or a Nursery (tests/fakes/nursery.py), which is quicker.
+are started by a launcher: a Nursery (tests/fakes/nursery.py), which is quick, or `Execed` as systemd would.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from demo.faults import Exchange
 from demo.link import Relay
 from demo.site import REPOSITORY, Site, program
 from demo.specs import MeterCount, MeterSpec, station_toml
+from tests.fakes import nursery
 from tests.integration.databases import CloudBooks, StationLog
 from tests.integration.world import DEADLINE_S, QUICK, STEADY, eventually, free_port, merged
 
@@ -44,6 +45,11 @@ class Process(Protocol):
 
 Launcher = Callable[[list[str], Path], Process]
 """Starts `aquasmart ARGUMENTS`, output appended to a file."""
+
+
+def forked(arguments: list[str], log: Path) -> Process:
+    """By the nursery of this test process."""
+    return nursery.shared().start(arguments, log)
 
 
 class Execed:
@@ -106,8 +112,8 @@ def _dashed(stream: str) -> str:
 class House:
     """A cloud that stays up for many stations. `template` is a provisioned site to begin as a copy of."""
 
-    def __init__(self, root: Path, template: Path | None = None) -> None:
-        self.site = Site(root, cloud_port=free_port())
+    def __init__(self, root: Path, template: Path | None = None, by: nursery.Nursery | None = None) -> None:
+        self.site = Site(root, cloud_port=free_port(), launcher=by or nursery.shared())
         if template is not None:
             shutil.copytree(template, root)
         else:
@@ -129,7 +135,7 @@ class House:
         master = bytes.fromhex((self.site.root / "cloud" / "master.key").read_text().strip())
         return Stations(Database(f"sqlite:///{self.database}"), master)
 
-    def station(self, root: Path, launcher: Launcher = Execed, **settings: Any) -> Outpost:
+    def station(self, root: Path, launcher: Launcher = forked, **settings: Any) -> Outpost:
         """A new station of this cloud, provisioned, nothing of it started."""
         self._made += 1
         made = self.stations.add(f"outpost-{self._made}", "", time.time_ns() // 1_000_000)
@@ -271,7 +277,7 @@ class Outpost:
     def command(self, *words: str) -> subprocess.CompletedProcess[str]:
         """`aquasmart WORDS`, whatever its exit status."""
         line = [program("aquasmart"), "--config", str(self.config_path), *words]
-        return subprocess.run(line, capture_output=True, text=True)
+        return nursery.shared().run(line, os.environ)
 
     def status(self) -> dict[str, Any]:
         return dict(json.loads(self.command("status", "--json").stdout))

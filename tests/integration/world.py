@@ -5,6 +5,7 @@ Waiting lives here too: tests wait for what they need to see, with a generous de
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -20,6 +21,7 @@ from demo.faults import Exchange
 from demo.link import Relay
 from demo.site import MeterSpec, Site
 from demo.specs import station_toml
+from tests.fakes import nursery
 from tests.integration.databases import CloudBooks, StationLog
 
 DEADLINE_S = 60.0
@@ -71,7 +73,9 @@ class World:
         overrides: Mapping[str, Mapping[str, Any]] | None = None,
         upstream_port: int | None = None,
         template: Path | None = None,
+        execed: bool = False,
     ) -> None:
+        """`execed`: every process and command from a fresh interpreter, which coverage then measures."""
         self._template = template
         cloud_port = free_port()
         self.relay = Relay(0, upstream_port or cloud_port, record=100_000)
@@ -82,6 +86,7 @@ class World:
             station_url_port=self.relay.port,
             meters=meters,
             overrides=merged(QUICK, overrides or {}),
+            launcher=None if execed else nursery.shared(),
         )
         self.log = StationLog(self.site.root / "station" / "log.db")
         self.cloud = CloudBooks(self.site.root / "cloud" / "cloud.db")
@@ -90,7 +95,8 @@ class World:
         """End every process, all at once; politely, since what was measured in them is written when they end."""
         for name in self.site.names:
             if self.site.alive(name):
-                os.kill(self.site.pid(name), signal.SIGTERM)
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(self.site.pid(name), signal.SIGTERM)
         self.relay.stop()
         for name in self.site.names:
             self.site.stop(name, timeout_s=5)

@@ -6,6 +6,7 @@ With `--results FILE` a run may be interrupted (exit status 130) and goes on whe
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import resource
@@ -22,13 +23,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
-from demo.groups import Group
 from demo.site import REPOSITORY, Site
 
 from .journal import Journal, commit_now
 from .report import Report, Told, replay
 
-JOBS_A_CORE = 7
+JOBS_A_CORE = 11
 """Sequences are mostly waits: for a backoff, a heartbeat, a state to show."""
 
 
@@ -58,7 +58,10 @@ class Soak:
         self._journal.ask(self._seed, self.report.asked[self._seed], self._commit)
         self._folder.mkdir(parents=True, exist_ok=True)
         Site(self._folder / "template", cloud_port=1).provision()
-        threads = [threading.Thread(target=self._work, args=(n,)) for n in range(min(jobs, len(self._left)))]
+        jobs = min(jobs, len(self._left))
+        workers = min(jobs, os.cpu_count() or 1)
+        shares = [jobs // workers + (number < jobs % workers) for number in range(workers)]
+        threads = [threading.Thread(target=self._work, args=each) for each in enumerate(shares)]
         for thread in threads:
             thread.start()
         try:
@@ -78,9 +81,10 @@ class Soak:
         for thread in threads:
             thread.join()
 
-    def _work(self, number: int) -> None:
+    def _work(self, number: int, jobs: int) -> None:
+        """Keep a worker busy with so many sequences at a time."""
         folder, template = str(self._folder / f"worker-{number}"), str(self._folder / "template")
-        words = [sys.executable, "-m", "tests.soak.worker", str(self._seed), folder, template]
+        words = [sys.executable, "-m", "tests.soak.worker", str(self._seed), str(jobs), folder, template]
         # A session of its own: a Ctrl-C reaches it through us, once.
         with subprocess.Popen(
             words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=REPOSITORY, start_new_session=True
@@ -89,15 +93,25 @@ class Soak:
             assert worker.stdout is not None
             with self._lock:
                 self.workers.append(worker)
-            while (index := self._next()) is not None:
-                worker.stdin.write(f"{index}\n")
-                worker.stdin.flush()
-                line = worker.stdout.readline()
-                if not line:
-                    self._hear(_died(index, worker.wait()))
-                    _leftover_cloud(Path(folder)).end_leftover()
-                    return
-                self._hear(json.loads(line))
+            under_way: set[int] = set()
+
+            def give() -> None:
+                index = self._next()
+                if index is not None:
+                    under_way.add(index)
+                    with contextlib.suppress(BrokenPipeError):
+                        worker.stdin.write(f"{index}\n")
+                        worker.stdin.flush()
+
+            for _ in range(jobs):
+                give()
+            while under_way and (line := worker.stdout.readline()):
+                said = json.loads(line)
+                under_way.remove(said["index"])
+                self._hear(said)
+                give()
+            for index in under_way:
+                self._hear(_died(index, worker.wait()))
 
     def _next(self) -> int | None:
         with self._lock:
@@ -115,11 +129,6 @@ class Soak:
             if len(self.report.results) % 50 == 0:
                 self._told.write(f"{len(self.report.results)} of {self.report.wanted} sequences\n")
             self._told.flush()
-
-
-def _leftover_cloud(worker: Path) -> Group:
-    """What a worker that died has left running: its nursery and stations end with it, its cloud does not."""
-    return Group("cloud", worker / "house" / "pids", worker / "house" / "logs")
 
 
 def _died(index: int, status: int) -> dict[str, Any]:

@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from aquasmart_station.adapters.live import read_service
 from aquasmart_station.adapters.operation_rows import enqueue
 from aquasmart_station.adapters.ops import OpsFile
 from demo import faults
@@ -20,6 +19,7 @@ from demo.faults import Exchange, Fault
 from demo.specs import MeterSpec
 from tests.integration.outpost import House, Launcher, Outpost
 from tests.integration.world import eventually
+from tests.soak.eye import Eye
 
 MODULUS = 1 << 32
 BEFORE_THE_END = 6_000
@@ -28,8 +28,8 @@ TRICKLE_L_MIN, BURST_L_MIN = 3.0, 2_000.0
 METER = MeterSpec(pattern="steady", flow_l_min=TRICKLE_L_MIN, start_counts=MODULUS - BEFORE_THE_END, qmax_l_min=3_000.0)
 SETTINGS = {
     "cloud": {"connect_timeout_s": 0.8, "read_timeout_s": 0.8},
-    "reader": {"commit_interval_s": 0.05, "poll_hz": 30},
-    "sync": {"linger_s": 0.05, "heartbeat_s": 1, "recheck_s": 1},
+    "reader": {"commit_interval_s": 0.1, "poll_hz": 20},
+    "sync": {"linger_s": 0.1, "heartbeat_s": 1, "recheck_s": 1},
 }
 PATIENCE_S = 20.0
 HURRY_S = 1.3
@@ -58,6 +58,7 @@ class Rig:
         self._armed: list[Fault | Base] = []
         self.station.relay.policy = self._policy
         self._ops = OpsFile(root / "station" / "ops.db")
+        self._eye = Eye(root / "run" / "live.db")
         self.queued: set[str] = set()
         """Keys of all operations; the station shows those that are done for a while only."""
         self.restored = False
@@ -68,6 +69,7 @@ class Rig:
 
     def close(self) -> None:
         self._ops.close()
+        self._eye.close()
         self.station.close()
 
     def _policy(self, exchange: Exchange) -> Fault | None:
@@ -117,7 +119,7 @@ class Rig:
             refused = dice.choice([faults.canned(502), faults.canned(500), faults.lost_request(), faults.garbage()])
             self._base = lambda _: refused
         elif state == "told to wait":
-            told = faults.canned(dice.choice([429, 503]), headers={"Retry-After": str(dice.randrange(3, 9))})
+            told = faults.canned(dice.choice([429, 503]), headers={"Retry-After": str(dice.randrange(1, 5))})
             self._base = lambda _: told
         elif state == "unverified":
             said = dice.choice([PORTAL, faults.canned(302), *map(faults.canned, (401, 403, 404, 410, 426))])
@@ -146,7 +148,7 @@ class Rig:
             time.sleep(0.02)
 
     def _is(self, state: str) -> bool:
-        said = read_service(self.station.root / "run" / "live.db", "sync_state")
+        said = self._eye.said()
         if said is None or said.beat_mono_ms < self._believed_since_ms:
             return False
         pending, next_s = said.figures.get("pending", 0), said.figures.get("next_attempt_s", 0)

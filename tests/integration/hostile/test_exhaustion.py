@@ -11,7 +11,7 @@ from aquasmart_station.adapters.operation_rows import enqueue
 from aquasmart_station.adapters.ops import OpsFile
 from tests.bench.machines import resident_mb
 from tests.integration.backlog import write_backlog
-from tests.integration.outpost import Outpost
+from tests.integration.outpost import Execed, Outpost
 from tests.integration.world import eventually
 
 pytestmark = pytest.mark.e2e
@@ -40,6 +40,6 @@ def peak_mb(outpost: Outpost, *, events: int, operations: int) -> float:
 
 
 def test_x1_ten_thousand_operations_and_a_hundred_thousand_events_cost_no_memory(make_outpost: MakeOutpost) -> None:
-    few = peak_mb(make_outpost(record=0), events=4_000, operations=10)
-    many = peak_mb(make_outpost(record=0), events=100_000, operations=10_000)
+    few = peak_mb(make_outpost(record=0, launcher=Execed), events=4_000, operations=10)
+    many = peak_mb(make_outpost(record=0, launcher=Execed), events=100_000, operations=10_000)
     assert many <= few + NOISE_MB, (few, many)
