@@ -127,6 +127,26 @@ def test_the_log_is_damaged_at_boot(station: Station, damage: Callable[[Path], N
     report.note(record_property, f"log damaged at boot: {what}", volume_ul=station.settle(named=True))
 
 
+def test_what_a_technician_makes_as_root_stays_the_services_own(station: Station, record_property: object) -> None:
+    state = station.machine.root / STATE
+    station.systemctl("stop", READER, SYNC)
+    # Nothing of operations there yet, so that root's command makes the file; and a log that root's check makes anew.
+    for path in (state / "ops").iterdir():
+        path.unlink()
+    station.machine.run("aquasmart", "operations", "add", "service_visit", "technician=Ada", "note=as root")
+    header(state / "log.db")
+    assert station.machine.run("aquasmart", "check", check=False).returncode == 3
+    owner = state.stat().st_uid
+    assert owner != 0
+    made = [*state.glob("log.db*"), *state.glob("*.lock"), *state.glob("ops/*"), *state.glob("quarantine/*")]
+    assert {path.name: path.stat().st_uid for path in made} == {path.name: owner for path in made}
+    station.systemctl("start", READER, SYNC)
+    station.await_up(READER, SYNC)
+    station.await_events()
+    eventually(lambda: station.command("operations", "list", "--all"), "the visit is known", 30)
+    report.note(record_property, "check and operations by root's hand", volume_ul=station.settle(named=True))
+
+
 def test_kill_9_of_everything_while_the_network_is_away(station: Station, record_property: object) -> None:
     assert station.cable is not None
     station.cable.cut()
