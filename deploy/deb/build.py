@@ -92,7 +92,7 @@ class Tree:
         self.write("DEBIAN/control", "".join(f"{key}: {value}\n" for key, value in fields.items()))
         for path in (self.root, *self.root.rglob("*")):
             if not path.is_symlink():
-                executable = path.is_dir() or (path.stat().st_mode & 0o100)
+                executable = path.is_dir() or (path.stat().st_mode & 0o100 and ".so" not in path.suffixes)
                 path.chmod(0o755 if executable else 0o644)
         out.mkdir(parents=True, exist_ok=True)
         target = out / f"{self.package}_{version}_{architecture}.deb"
@@ -186,7 +186,8 @@ def build_cloud(tree: Tree) -> tuple[dict[str, str], str]:
         "Recommends": "nginx",
         "Suggests": "postgresql",
         "Description": "verifies, books and shows what AquaSmart stations count\n"
-        " The cloud of AquaSmart: gunicorn behind nginx, a worker, on SQLite or PostgreSQL.",
+        " The cloud of AquaSmart: gunicorn behind nginx, and what runs on a clock, on\n"
+        " SQLite or PostgreSQL.",
     }
     architecture = subprocess.run(
         ["dpkg", "--print-architecture"], check=True, capture_output=True, text=True

@@ -36,7 +36,7 @@ def test_the_network_is_cut_for_a_while(station: Station, record_property: objec
     report.note(record_property, "the network cut and mended", cycles=3, volume_ul=station.settle())
 
 
-def test_no_network_no_meter_no_clock_at_boot(make_station: MakeStation, record_property: object) -> None:
+def test_no_network_and_no_meter_at_boot(make_station: MakeStation, record_property: object) -> None:
     station = make_station()
     assert station.cable is not None
     station.cable.cut()
@@ -81,14 +81,16 @@ def test_the_disk_is_full_at_run_time_and_at_boot(tight: tuple[Station, Filler],
     filler.fill()
     eventually(lambda: "disk-full" in station.status_text(READER), "the reader says that the disk is full", 60)
     station.await_counting()
+    filler.leave()
+    eventually(lambda: "disk-full" not in station.status_text(READER), "and that it is over", 90)
     station.machine.power_off()
     filler.fill()
     station.machine.boot()
     station.await_up(READER, SYNC, timeout_s=20)
-    eventually(lambda: "disk-full" in station.status_text(READER), "and again after the boot", 60)
+    eventually(lambda: "disk-full" in station.status_text(READER), "the same of the boot", 60)
     station.await_counting()
     filler.leave()
-    eventually(lambda: "disk-full" not in station.status_text(READER), "and that it is over", 90)
+    eventually(lambda: "disk-full" not in station.status_text(READER), "over again", 90)
     assert not (station.machine.root / STATE / "quarantine").exists(), "a full disk is never taken for damage"
     report.note(record_property, "data partition full, at run time and at boot", cycles=2, volume_ul=station.settle())
 
@@ -123,6 +125,26 @@ def test_the_log_is_damaged_at_boot(station: Station, damage: Callable[[Path], N
     station.await_events()
     what = damage.__name__.replace("_", " ")
     report.note(record_property, f"log damaged at boot: {what}", volume_ul=station.settle(named=True))
+
+
+def test_what_a_technician_makes_as_root_stays_the_services_own(station: Station, record_property: object) -> None:
+    state = station.machine.root / STATE
+    station.systemctl("stop", READER, SYNC)
+    # Nothing of operations there yet, so that root's command makes the file; and a log that root's check makes anew.
+    for path in (state / "ops").iterdir():
+        path.unlink()
+    station.machine.run("aquasmart", "operations", "add", "service_visit", "technician=Ada", "note=as root")
+    header(state / "log.db")
+    assert station.machine.run("aquasmart", "check", check=False).returncode == 3
+    owner = state.stat().st_uid
+    assert owner != 0
+    made = [*state.glob("log.db*"), *state.glob("*.lock"), *state.glob("ops/*"), *state.glob("quarantine/*")]
+    assert {path.name: path.stat().st_uid for path in made} == {path.name: owner for path in made}
+    station.systemctl("start", READER, SYNC)
+    station.await_up(READER, SYNC)
+    station.await_events()
+    eventually(lambda: station.command("operations", "list", "--all"), "the visit is known", 30)
+    report.note(record_property, "check and operations by root's hand", volume_ul=station.settle(named=True))
 
 
 def test_kill_9_of_everything_while_the_network_is_away(station: Station, record_property: object) -> None:

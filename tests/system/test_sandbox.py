@@ -97,7 +97,9 @@ def test_each_sandbox_holds(station: Station) -> None:
         assert said["netlink"] != "done"
         assert (said["capabilities"], said["no_new_privileges"], said["seccomp"]) == ("0" * 16, "1", "2")
         assert said["tmp"] == []
-        assert (said["read_key"], said["credential"]) == ("Permission denied", "done")
+        # Only who speaks with the cloud is given the key, and nobody may open its file.
+        assert said["read_key"] == "Permission denied"
+        assert (said["credential"] == "done") == (name == "sync")
         assert (said["read_log"], said["read_live"]) == ("done", "done"), (name, said)
         writes = name not in {"panel", "led"}
         assert (said["appended"][f"/{STATE}/log.db"] == "done", said["state"] == "done") == (writes, writes), (
@@ -144,3 +146,15 @@ def test_systemd_finds_nothing_to_say_of_the_units(station: Station) -> None:
     # And the gate can close: the same question of a service of the system's own.
     refused = station.machine.run("systemd-analyze", "security", "--no-pager", threshold, "dbus.service", check=False)
     assert refused.returncode != 0
+
+
+def test_no_unit_waits_for_network_clock_or_the_checks_success(station: Station) -> None:
+    for unit in UNITS:
+        after = set(station.shown(unit, "After").split())
+        assert not after & {"network-online.target", "time-sync.target", "time-set.target"}, unit
+        needed = set(" ".join(station.shown(unit, name) for name in ("Requires", "Requisite", "BindsTo")).split())
+        assert "aquasmart-check.service" not in needed, unit
+        assert station.shown(unit, "StartLimitIntervalUSec") == "0", unit
+    for unit in (READER, SYNC):
+        assert "aquasmart-check.service" in station.shown(unit, "Wants").split()
+        assert station.shown(unit, "Restart") == "always"

@@ -1,9 +1,12 @@
-"""The line of `systemctl status aquasmart-sync`: everything a technician asks, in every state."""
+"""The lines of `systemctl status`: everything a technician asks, in every state. The reader's whole line is compared in
+tests/system."""
 
 from __future__ import annotations
 
 import pytest
 
+from aquasmart_station.services import reader_display
+from aquasmart_station.services.polling import PollFigures
 from aquasmart_station.services.sync_display import Figures, status_text
 
 NOW_MS = 1_700_000_000_000
@@ -53,3 +56,20 @@ def test_what_needs_a_person_stands_at_the_end() -> None:
     text = status_text(shown, NOW_MS, 0.0)
     assert "1 event waiting · no acknowledgement since start" in text
     assert text.endswith("2 refused for good: aquasmart dead-letters list · BOOKS DIFFER: the cloud has 3 more")
+
+
+@pytest.mark.parametrize(
+    ("good", "bad", "text"),
+    [(1_000, 0, "100.0 %"), (999, 1, "99.9 %"), (99_999, 1, "99.9 %"), (1, 2, "33.3 %")],
+)
+def test_a_line_that_lost_one_poll_never_shows_100_percent(good: int, bad: int, text: str) -> None:
+    assert reader_display._link_text(PollFigures(good=good, bad=bad)) == f"{text} of polls answered"
+
+
+def test_anomalies_are_counted_and_the_latest_is_named() -> None:
+    figures = PollFigures()
+    assert reader_display._anomaly_text(figures, NOW_MS) == "no anomalies"
+    figures.anomalies, figures.anomaly, figures.anomaly_at_ms = 1, "rtt_us", NOW_MS - 180_000
+    assert reader_display._anomaly_text(figures, NOW_MS) == "1 anomaly, the latest rtt_us 3 min ago"
+    figures.anomalies = 2
+    assert reader_display._anomaly_text(figures, NOW_MS).startswith("2 anomalies")
