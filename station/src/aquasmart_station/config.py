@@ -21,7 +21,6 @@ from .core.errors import BadConfig
 from .core.retention import DAY_MS
 from .core.ring import DEFAULT_CAPACITY
 from .meters.driver import DriverSettings, make_driver
-from .typed_table import Table
 
 STATION_ID = re.compile(r"[a-z0-9-]{1,64}")
 METER_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
