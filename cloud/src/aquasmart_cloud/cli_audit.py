@@ -59,6 +59,31 @@ def audit_verify(wiring: Wiring, name: str | None, *, everything: bool, as_json:
         click.echo("every signature holds; marks, ledger, rollups and totals follow from the bodies")
 
 
+@audit.command("fleet")
+@click.option("--refill", is_flag=True, help="Have the worker make the figures of the fleet anew.")
+@as_json_option
+@wired
+def audit_fleet(wiring: Wiring, *, refill: bool, as_json: bool) -> None:
+    """Compare the figures of the whole fleet with the stations' own rollups. Exit status 1 where they differ."""
+    from .store import fleet_figures, fleet_rollups
+
+    if refill:
+        fleet_rollups.refill(wiring.database, now_ms())
+    found = fleet_figures.audit(wiring.database)
+    if as_json:
+        findings = [each._asdict() for each in found.findings]
+        print_json({"state": found.state, "buckets": found.buckets, "findings": findings})
+    elif found.state != fleet_rollups.COMPLETE:
+        click.echo("'aquasmart-cloud worker' is making the figures of the fleet; till then stations are added up")
+    else:
+        for finding in found.findings:
+            click.echo(f"{finding.what}: {finding.where}: {finding.detail}")
+    if found.findings:
+        raise click.ClickException("'aquasmart-cloud audit fleet --refill' makes them anew from the stations' rollups")
+    if found.state == fleet_rollups.COMPLETE and not as_json:
+        click.echo(f"{found.buckets} buckets of the fleet are the sum of the stations'")
+
+
 def audit_everything(wiring: Wiring, *, quiet: bool) -> int:
     """Audit all, showing how far it is; how many findings."""
     from .services.verifying import verify

@@ -36,3 +36,11 @@ class StationError(CloudError):
 
 class ClientError(CloudError):
     """A command about a client of the intake cannot be done: unknown, already there, an impossible setting."""
+
+
+class LeaseLost(CloudError):
+    """The lease that this work was done under is another's now. Nothing was stored; whoever holds it does the work."""
+
+
+class WorkStopped(CloudError):
+    """The worker was asked to stop: no further transaction is begun. Nothing of the next one was stored."""

@@ -1,6 +1,6 @@
 """Failed events again: one that somebody edited, or all that a newer normaliser may now be able to read.
 
-The queue of retries is the table of failures itself: whatever is open and was last tried by an older version.
+By hand, or by the worker (services.retrying): whatever is open and was last tried by an older version.
 Harmless when run twice or by two at once: each failure is judged again under its sender's lock.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from aquasmart_cloud.core.normalising.event import CURRENT, Normaliser
 from aquasmart_cloud.core.normalising.incoming import Incoming, incoming
@@ -20,6 +20,8 @@ from aquasmart_cloud.store.clients import Clients
 from aquasmart_cloud.store.database import Database
 from aquasmart_cloud.store.failures import Failed
 from aquasmart_cloud.store.intake_log import Occasion
+
+from . import mistakes
 
 _PAGE = 200
 _ANY_VERSION = 1 << 31
@@ -34,6 +36,14 @@ class Reprocessed:
     duplicates: int = 0
     failed: int = 0
     known_again: int = 0
+
+
+class Place(NamedTuple):
+    """How far one sender has been gone through: its failures first, then its events, each by number."""
+
+    failed_seq: int = 0
+    failures_done: bool = False
+    event_seq: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +61,9 @@ class Reprocessing:
         """
         rules = self.clients.rules(place[0])
         if edited is None:
-            return intake.retry(self.database, place, self._judge(rules), occasion)
+            return intake.retry(self.database, place, self._judge(rules, occasion), occasion)
         came = incoming(edited, rules, self.normaliser)
+        mistakes.report([came], occasion.trace_id)
         return intake.retry(self.database, place, lambda _: came, occasion, came.raw)
 
     def all(self, occasion: Occasion, client_id: str | None = None, *, everything: bool = False) -> Reprocessed:
@@ -65,14 +76,28 @@ class Reprocessing:
             total = self._of_sender(sender, occasion, total, everything=everything)
         return total
 
-    def _of_sender(self, sender: str, occasion: Occasion, total: Reprocessed, *, everything: bool) -> Reprocessed:
+    def portion(
+        self, sender: str, place: Place, occasion: Occasion, total: Reprocessed, *, everything: bool = False
+    ) -> tuple[Place | None, Reprocessed]:
+        """Go on with one sender by one page; returns where to continue, None at the end, and the sums so far.
+
+        Errors: ClientError, DatabaseError.
+        """
+        rules = self.clients.rules(sender)
+        if place.failures_done:
+            return self._know_again(sender, place, rules, occasion, total)
         below = _ANY_VERSION if everything else self.normaliser.version
-        after, judge = 0, self._judge(self.clients.rules(sender))
-        while found := failures.waiting(self.database, sender, after, below, _PAGE):
-            for failure in found:
-                after = failure.failed_seq
-                total = self._try(failure, judge, occasion, total)
-        return replace(total, known_again=total.known_again + self._know_again(sender, occasion))
+        found = failures.waiting(self.database, sender, place.failed_seq, below, _PAGE)
+        judge = self._judge(rules, occasion)
+        for failure in found:
+            total = self._try(failure, judge, occasion, total)
+        return (Place(found[-1].failed_seq) if found else Place(failures_done=True)), total
+
+    def _of_sender(self, sender: str, occasion: Occasion, total: Reprocessed, *, everything: bool) -> Reprocessed:
+        place: Place | None = Place()
+        while place is not None:
+            place, total = self.portion(sender, place, occasion, total, everything=everything)
+        return total
 
     def _try(
         self, failure: Failed, judge: Callable[[Failed], Incoming], occasion: Occasion, total: Reprocessed
@@ -84,20 +109,26 @@ class Reprocessing:
         name = {intake.PROCESSED: "processed", intake.DUPLICATE: "duplicates", intake.FAILED: "failed"}[result.status]
         return replace(total, tried=total.tried + 1, **{name: getattr(total, name) + 1})
 
-    def _know_again(self, sender: str, occasion: Occasion) -> int:
+    def _know_again(
+        self, sender: str, place: Place, rules: Rules, occasion: Occasion, total: Reprocessed
+    ) -> tuple[Place | None, Reprocessed]:
         """Let events that an older version read be known by what this one makes of them as well.
 
         Without it, an event repeated in other words after an update could be taken for a new one.
         """
-        looked, after, rules = 0, 0, self.clients.rules(sender)
-        while old := foreign_queries.of_older_version(self.database, sender, after, self.normaliser.version, _PAGE):
-            judged = [(seq, incoming(read_json(raw.encode()), rules, self.normaliser)) for seq, raw in old]
-            intake.known_by_new_version(self.database, sender, judged, occasion)
-            after, looked = old[-1][0], looked + len(old)
-        return looked
+        old = foreign_queries.of_older_version(self.database, sender, place.event_seq, self.normaliser.version, _PAGE)
+        if not old:
+            return None, total
+        judged = [(seq, incoming(read_json(raw.encode()), rules, self.normaliser)) for seq, raw in old]
+        mistakes.report([came for _, came in judged], occasion.trace_id)
+        intake.known_by_new_version(self.database, sender, judged, occasion)
+        following = place._replace(event_seq=old[-1][0])
+        return following, replace(total, known_again=total.known_again + len(old))
 
-    def _judge(self, rules: Rules) -> Callable[[Failed], Incoming]:
+    def _judge(self, rules: Rules, occasion: Occasion) -> Callable[[Failed], Incoming]:
         def judge(failure: Failed) -> Incoming:
-            return incoming(read_json((failure.edited or failure.raw).encode()), rules, self.normaliser)
+            came = incoming(read_json((failure.edited or failure.raw).encode()), rules, self.normaliser)
+            mistakes.report([came], occasion.trace_id)
+            return came
 
         return judge

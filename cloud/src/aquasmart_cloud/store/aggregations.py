@@ -16,7 +16,7 @@ from aquasmart_cloud.core.identity import folded
 from aquasmart_cloud.core.problems import Refusal
 from aquasmart_cloud.core.tally import Tally
 
-from . import foreign_queries, foreign_rollups
+from . import fleet_figures, foreign_queries, foreign_rollups
 from .database import Database
 from .foreign_queries import Wanted
 from .schema import GRAIN_WIDTHS_MS
@@ -113,7 +113,7 @@ def of_events(database: Database, question: Question) -> list[dict[str, Any]]:
 def of_stations(database: Database, question: Question) -> list[dict[str, Any]]:
     """Groups of the stations' volume (µl, integers), in order of their keys. Errors: DatabaseError; Refusal invalid."""
     groups: dict[Key, _Volume] = {}
-    for station_id, bucket_at, events, volume_ul in _station_buckets(database, question):
+    for station_id, bucket_at, events, volume_ul in _buckets(database, question):
         key = question.key(None, station_id, STATION_METRIC, bucket_at)
         if key not in groups and len(groups) >= MOST_GROUPS:
             raise _too_many()
@@ -136,11 +136,22 @@ class _Volume:
         return {"count": self.events, "sum": str(self.volume_ul)}
 
 
-def _station_buckets(database: Database, question: Question) -> Iterator[Any]:
+def _buckets(database: Database, question: Question) -> Iterator[Any]:
+    """Station, bucket, events, volume; of the whole fleet at once (station None) where nobody asks for stations."""
     wanted, parts = question.wanted, question.parts
     if wanted.metric not in (None, STATION_METRIC) or wanted.client_id is not None:
         return
-    for first, last in _pages(database, wanted.station):
+    if wanted.station is None and "station" not in question.by:
+        found = [fleet_figures.read(database, *part) for part in parts]
+        if None not in found:
+            for each in chain.from_iterable(part for part in found if part is not None):
+                yield None, each.bucket_at, each.events, each.volume_ul
+            return
+    yield from _station_buckets(database, wanted.station, parts)
+
+
+def _station_buckets(database: Database, station_id: str | None, parts: Sequence[Part]) -> Iterator[Any]:
+    for first, last in _pages(database, station_id):
         for part in parts:
             with database.reading() as connection:
                 rows = connection.execute(_BUCKETS, (first, last, *part)).fetchall()

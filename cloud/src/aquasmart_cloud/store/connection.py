@@ -48,6 +48,8 @@ class Backend(Protocol):
 
     name: str
     """The database for people, without its password."""
+    clock: str
+    """SQL for the time by the database's own clock, Unix ms: the one thing of time that two machines agree about."""
 
     @property
     def engine(self) -> Engine: ...

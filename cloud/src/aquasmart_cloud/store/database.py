@@ -32,6 +32,11 @@ class Database:
         return self._backend.name
 
     @property
+    def clock(self) -> str:
+        """SQL for the time by the database's own clock, Unix ms: leases expire by it, whatever hosts believe."""
+        return self._backend.clock
+
+    @property
     def path(self) -> str:
         """The SQLite file's path; of another database, its name."""
         return self.name

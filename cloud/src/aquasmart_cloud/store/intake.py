@@ -23,11 +23,11 @@ import msgspec
 from aquasmart_cloud.core.identity import folded, raw_identity
 from aquasmart_cloud.core.normalising.amounts import amount_text
 from aquasmart_cloud.core.normalising.event import Normalised
-from aquasmart_cloud.core.normalising.incoming import ID_CONFLICT, Incoming
+from aquasmart_cloud.core.normalising.incoming import ID_CONFLICT, NOT_NORMALISED, Incoming
 from aquasmart_cloud.core.normalising.reading import read_json
 from aquasmart_cloud.core.problems import Refusal
 
-from . import failures, foreign_rollups, identities
+from . import failures, foreign_rollups, identities, retries
 from .connection import Connection
 from .database import Database
 from .failures import Failed, Reason, failed_id
@@ -106,6 +106,7 @@ def dismiss(database: Database, place: tuple[str, int], reason: str, occasion: O
         failure = _open_failure(connection, place)
         end = failures.End(failures.DISMISSED, occasion.now_ms, occasion.by, reason, None, failure.edited)
         failures.close(connection, place, end)
+        retries.drop(connection, place)
         book.close("failed-event-dismissed", {"failed_event": failure.failed_id, "reason": reason})
 
 
@@ -173,6 +174,7 @@ class Book:
         if event_seq is None:
             why = Reason(result.code, result.errors)
             failures.keep_open(self.connection, (self.client_id, failure.failed_seq), edited, came, why)
+            self._try_later(failure.failed_seq, why)
             return self._failure(failure.failed_seq, came, why)
         original = raw_identity(read_json(failure.raw.encode()))
         identities.remember(self.connection, self.client_id, event_seq, original)
@@ -183,6 +185,15 @@ class Book:
         now_ms, by = self.occasion.now_ms, self.occasion.by
         end = failures.End(failures.PROCESSED, now_ms, by, None, event_seq, edited)
         failures.close(self.connection, (self.client_id, failed_seq), end)
+        retries.drop(self.connection, (self.client_id, failed_seq))
+
+    def _try_later(self, failed_seq: int, why: Reason) -> None:
+        """What we could not read is tried again by itself; what its sender got wrong is for people."""
+        place = (self.client_id, failed_seq)
+        if why.code == NOT_NORMALISED:
+            retries.tried(self.connection, place, self.occasion.now_ms)
+        else:
+            retries.drop(self.connection, place)
 
     def close(self, action: str, detail: dict[str, Any] | None = None) -> None:
         """Write the sender's numbers, the rollups of what is new, and the trail. Nothing where nothing is new."""
@@ -237,6 +248,8 @@ class Book:
             return self._failure(former[0], came, why)
         self._last_failed += 1
         failures.add(self.connection, self.client_id, self._last_failed, came, why, self.occasion.now_ms)
+        if why.code == NOT_NORMALISED:
+            self._try_later(self._last_failed, why)
         self._failed.append(failed_id(self.client_id, self._last_failed))
         return self._failure(self._last_failed, came, why)
 

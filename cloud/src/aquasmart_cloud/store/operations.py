@@ -35,6 +35,7 @@ _FINISH = (
 )
 _RELEASE = "DELETE FROM operation WHERE station_id = ? AND idempotency_key = ? AND claim = ? AND state = 'working'"
 _FORGET = "DELETE FROM operation WHERE station_id = ? AND received_at < ?"
+_OLD = "SELECT DISTINCT station_id FROM operation WHERE received_at < ? ORDER BY station_id LIMIT ?"
 _LIST = (
     "SELECT received_at, type, state, status, idempotency_key, trace_id, payload, answer FROM operation"
     " WHERE station_id = ? ORDER BY received_at DESC, idempotency_key LIMIT ?"
@@ -102,6 +103,20 @@ def release(database: Database, held: Claim) -> None:
     """Give the key back undone: nothing was stored, and a repeat begins anew."""
     with database.writing() as connection:
         connection.execute(_RELEASE, (held.station_id, held.idempotency_key, held.mark))
+
+
+def forget_old(database: Database, now_ms: int, stations: int = 100) -> tuple[int, int]:
+    """Forget keys older than KEPT_MS, of so many stations at most; (keys, stations). Errors: DatabaseError.
+
+    A request with a key that is this old is a new one (docs/protocol.md §7).
+    """
+    keys, before = 0, now_ms - KEPT_MS
+    with database.reading() as connection:
+        found = [station_id for (station_id,) in connection.execute(_OLD, (before, stations)).fetchall()]
+    for station_id in found:
+        with database.writing(station_id) as connection:
+            keys += connection.execute(_FORGET, (station_id, before)).rowcount
+    return keys, len(found)
 
 
 def listed(database: Database, station_id: str, limit: int = 100) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from itertools import count
 
 from .connection import Connection
 from .database import Database
@@ -78,18 +79,25 @@ def _make(connection: Connection, table: str, name: str, low: int, high: int) ->
     connection.execute(f"ALTER TABLE {table} ATTACH PARTITION {name} FOR VALUES FROM ({low}) TO ({high})")
 
 
-def let_go(database: Database, keep_months: int, now_ms: int) -> dict[str, int]:
-    """Delete what is older than `keep_months` whole months before this one. Table → rows. Errors: DatabaseError.
-
-    ValueError for fewer than one month. Harmless when repeated or broken off.
-    """
+def cutoff(keep_months: int, now_ms: int) -> int:
+    """The first millisecond that is kept. ValueError for fewer than one month."""
     if keep_months < 1:
         raise ValueError("at least one month is kept")
     [(_, cutoff_ms, _)] = months_from(now_ms, -keep_months, -keep_months)
+    return cutoff_ms
+
+
+def let_go(database: Database, keep_months: int, now_ms: int, portions: int | None = None) -> dict[str, int]:
+    """Delete what is older than `keep_months` whole months before this one. Table → rows. Errors: DatabaseError.
+
+    `portions`: at most so many transactions of 500 rows for each table; all of it by default.
+    ValueError for fewer than one month. Harmless when repeated or broken off.
+    """
+    cutoff_ms = cutoff(keep_months, now_ms)
     gone = {}
     for table in TIME_OF:
         gone[table] = _drop_partitions(database, table, cutoff_ms) if database.kind == "postgresql" else 0
-        gone[table] += _delete(database, table, cutoff_ms)
+        gone[table] += _delete(database, table, cutoff_ms, portions)
     return gone
 
 
@@ -110,7 +118,7 @@ def _drop_partitions(database: Database, table: str, cutoff_ms: int) -> int:
     return gone
 
 
-def _delete(database: Database, table: str, cutoff_ms: int) -> int:
+def _delete(database: Database, table: str, cutoff_ms: int, portions: int | None) -> int:
     """Row by row where there is no partition to drop: all of SQLite, and PostgreSQL's default partition."""
     name, row = (f"{table}_default", "ctid") if database.kind == "postgresql" else (table, "rowid")
     statement = (
@@ -118,9 +126,10 @@ def _delete(database: Database, table: str, cutoff_ms: int) -> int:
         f" (SELECT {row} FROM {name} WHERE {TIME_OF[table]} < ? LIMIT {_PORTION})"
     )
     gone = 0
-    while True:
+    for _ in count() if portions is None else range(portions):
         with database.writing() as connection:
             portion = connection.execute(statement, (cutoff_ms,)).rowcount
         gone += portion
         if portion < _PORTION:
-            return gone
+            break
+    return gone

@@ -65,6 +65,8 @@ class Postgresql:
     idle_in_transaction_session_timeout on the role.
     """
 
+    clock = "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)"
+
     def __init__(self, url: str) -> None:
         asked = make_url(url)
         self.name = asked.set(drivername="postgresql").render_as_string(hide_password=True)

@@ -15,6 +15,7 @@ from aquasmart_cloud.core.errors import StationError
 from .auditing import compare_books
 from .connection import Connection
 from .database import Database
+from .fleet_rollups import ask_refill
 from .replaying import DERIVED, TOTALS, Finding, Progress, derived_rows, find_holes, replay
 from .stations import Stations
 
@@ -65,6 +66,8 @@ def rebuild_station(
             differences = compare_books(connection, scratch, station_id)
             if differences:
                 _replace(connection, scratch, station_id, now_ms)
+                # Nobody knows what of the wrong books the fleet's figures had taken in.
+                ask_refill(connection, now_ms)
         return differences
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from aquasmart_cloud.core.accepting import Accepted, accept, events_in
+from aquasmart_cloud.core.changes import minutes_text
 from aquasmart_cloud.core.decoding import check_positions
 from aquasmart_cloud.core.model import HEARTBEAT, MERGED, Batch, Scale
 from aquasmart_cloud.core.pricing import Rollups
@@ -155,9 +156,11 @@ class _Recording:
             signed.station_id,
         )
         self._connection.execute(_STATION, totals)
+        # What was inserted tells what it changed in the rollups: store.fleet_rollups adds it up from here.
+        minutes = f',"minutes":{minutes_text(rollups.minutes)}' if inserted else ""
         detail = (
             f'{{"stream":"{batch.stream}","through":{batch.through_seq},"inserted":{inserted},'
-            f'"duplicates":{duplicates},"volume_ul":{rollups.volume_ul}}}'
+            f'"duplicates":{duplicates},"volume_ul":{rollups.volume_ul}{minutes}}}'
         )
         action = "import" if by_hand else "ingest"
         self._connection.execute(

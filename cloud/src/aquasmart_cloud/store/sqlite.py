@@ -41,6 +41,9 @@ _PRAGMAS = (
 class Sqlite:
     """The backend of `sqlite:///…`; what the methods promise stands in `store.database`."""
 
+    # SQLite's clock is its machine's; whoever opens the file is on that machine.
+    clock = "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)"
+
     def __init__(self, url: str) -> None:
         self._url = url
         self._local = threading.local()

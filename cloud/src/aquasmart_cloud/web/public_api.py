@@ -15,6 +15,7 @@ from flask import Blueprint, Response
 from aquasmart_cloud.core.normalising.incoming import ID_CONFLICT, incoming
 from aquasmart_cloud.core.normalising.reading import read_events
 from aquasmart_cloud.core.problems import Refusal
+from aquasmart_cloud.services import mistakes
 from aquasmart_cloud.store import foreign_queries, intake, station_events
 from aquasmart_cloud.store.foreign_queries import SENDER_ID, Place, Wanted
 from aquasmart_cloud.store.intake import DUPLICATE, FAILED, PROCESSED, Result
@@ -35,6 +36,7 @@ def send_events() -> Response:
     caller = sender()
     events, single = read_events(caller.body, caller.most_events)
     judged = [incoming(event, caller.rules) for event in events]
+    mistakes.report(judged, trace_id())
     results = intake.take(cloud().database, caller.client_id, judged, occasion(caller.by))
     documents = [result_document(result) for result in results]
     if single:

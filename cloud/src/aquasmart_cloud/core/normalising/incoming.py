@@ -6,7 +6,7 @@ by a later version.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from aquasmart_cloud.core.identity import content_identity, id_identity, raw_identity
@@ -33,6 +33,8 @@ class Incoming:
     raw_hash: bytes
     id_hash: bytes | None = None
     content_hash: bytes | None = None
+    mistake: Exception | None = field(default=None, compare=False, repr=False)
+    """What the normaliser itself raised, for the log (services.mistakes); the sender is not told."""
 
     @property
     def event_id(self) -> str:
@@ -46,9 +48,9 @@ def incoming(event: Any, rules: Rules, normaliser: Normaliser = CURRENT) -> Inco
     raw, raw_hash = canonical(event).decode(), raw_identity(event)
     try:
         outcome = normaliser.read(event, rules)
-    except Exception:  # noqa: BLE001  (a mistake of ours must not cost the sender its event)
+    except Exception as mistake:  # noqa: BLE001  (a mistake of ours must not cost the sender its event)
         fault = Fault("$", "this version cannot read it; it is kept, and read again by a later one")
-        return Incoming(raw, Rejected((fault,)), NOT_NORMALISED, normaliser.version, raw_hash)
+        return Incoming(raw, Rejected((fault,)), NOT_NORMALISED, normaliser.version, raw_hash, mistake=mistake)
     if isinstance(outcome, Rejected):
         return Incoming(raw, outcome, INVALID, normaliser.version, raw_hash)
     id_hash = None if outcome.given_id is None else id_identity(outcome.given_id)
