@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.needs("chromium")]
 
 ORDER = {"type": "sale", "total": "1.200,50", "created_at": "2026-03-01T10:15:00Z", "shop": {"till": 4}, "id": "A-1017"}
 LOOKS = ((1280, "light", ""), (1280, "dark", "-dark"), (390, "light", "-phone"))
-IN_THE_DOCUMENTS = {"failed-events-phone", "failed-event"}
+IN_THE_DOCUMENTS = {"failed-event"}
 
 
 @pytest.fixture

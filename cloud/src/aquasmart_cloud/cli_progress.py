@@ -26,6 +26,8 @@ def bars(*, quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
         known: dict[str, Any] = {}
 
         def show_part(what: str, done: int, of: int) -> None:
+            if not of:
+                return  # nothing to wait for, and a bar that would never end
             if what not in known:
                 known[what] = shown.add_task(what)
             shown.update(known[what], completed=done, total=of)

@@ -90,6 +90,15 @@ def test_what_changed_meanwhile_is_not_mixed(filled: CloudUnderTest, sender: Sen
         copy_database(filled.database, elsewhere, NOW_MS)
 
 
+def test_half_a_copy_is_no_source(filled: CloudUnderTest, elsewhere: Database, tmp_path: Path) -> None:
+    with pytest.raises(BrokenOff):
+        copy_database(filled.database, elsewhere, NOW_MS, after(9))
+    third = Database(f"sqlite:///{tmp_path}/third.db")
+    with pytest.raises(CopyError, match="not finished"):
+        copy_database(elsewhere, third, NOW_MS)
+    third.close()
+
+
 def test_a_copy_that_is_not_alike_is_found(filled: CloudUnderTest, elsewhere: Database) -> None:
     with pytest.raises(BrokenOff):
         copy_database(filled.database, elsewhere, NOW_MS, after(30))

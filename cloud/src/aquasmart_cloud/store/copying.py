@@ -36,7 +36,7 @@ _progress = Table(
 )
 _MOST_MONTHS = 240
 """A server whose clock once stood at 1970 must not cost a thousand partitions."""
-_OURS_BESIDES = frozenset({_progress.name, "alembic_version"})
+_REVISION = "alembic_version"
 
 
 class CopyError(CloudError):
@@ -119,10 +119,13 @@ def copy_database(
 
 
 def _refuse_unknown(source: Database, reading: Connection) -> None:
-    """A table that this version does not know would stay behind. Errors: CopyError."""
+    """A table that this version does not know would stay behind; half a copy is no source. Errors: CopyError."""
     months = tuple(f"{table}_" for table in TIME_OF)
-    known = {table.name for table in bulk.tables()} | _OURS_BESIDES
-    unknown = [name for name in inspect(reading).get_table_names() if name not in known and not name.startswith(months)]
+    there = inspect(reading).get_table_names()
+    if _progress.name in there:
+        raise CopyError(f"{source.name} is itself a copy that was not finished", "finish it, or copy from its source")
+    known = {table.name for table in bulk.tables()} | {_REVISION}
+    unknown = [name for name in there if name not in known and not name.startswith(months)]
     if unknown:
         raise CopyError(
             f"{source.name} has tables that this version does not know: {', '.join(sorted(unknown))}",

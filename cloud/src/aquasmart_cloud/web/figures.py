@@ -39,7 +39,8 @@ def litres(volume_ul: int | None) -> Markup:
     if volume_ul is None:
         return Markup("–")
     whole, millis, micros = split_litres(volume_ul)
-    return Markup('{}<span class="frac">.{}<i>{}</i></span><span class="unit"> L</span>').format(whole, millis, micros)
+    # Digits and marks of our own only. Markup.format costs ten times as much, a thousand times on a page.
+    return Markup(f'{whole}<span class="frac">.{millis}<i>{micros}</i></span><span class="unit"> L</span>')  # noqa: S704
 
 
 def plain_litres(volume_ul: int) -> str:
