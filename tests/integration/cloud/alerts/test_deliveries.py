@@ -77,7 +77,7 @@ def test_an_alert_arrives_signed_with_its_id_and_its_words(
     assert document["delivery_id"] == got.delivery_id == got.headers["idempotency-key"]
     assert document["event"] == "alert.opened"
     assert document["alert"]["alert_id"] == "demo-1.1"
-    assert document["alert"]["text"].endswith("3 of them")
+    assert document["alert"]["text"].endswith("(3 of them).")
     timestamp = int(got.headers["x-aquasmart-timestamp"])
     assert abs(timestamp - time.time() * 1000) < 60_000
     secret = bytes.fromhex(new.secret)
