@@ -21,6 +21,7 @@ from . import (
     failed_api,
     faults,
     health,
+    metrics,
     operations_api,
     pages,
     public_api,
@@ -49,7 +50,8 @@ def create_app(config: Config | None = None, clock_ms: Callable[[], int] = answe
     app.extensions[EXTENSION] = Cloud(chosen, database, stations, Turnstile(), FleetSize(stations), clock_ms)
     tracing.install(app)
     answers.install(app)
-    for module in (health, station_api, operations_api, config_api, public_api, failed_api, query_api, alerts_api):
+    audiences = (station_api, operations_api, config_api, public_api, failed_api, query_api, alerts_api)
+    for module in (health, metrics, *audiences):
         app.register_blueprint(module.blueprint)
     auth.install(app, database=database, master_key=chosen.master_key, admin_token=chosen.admin_token)
     pages.install(app, database=database)
