@@ -7,7 +7,8 @@ opens and closes core.alerting. Repeating a look, or two at once, tells nothing 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -66,6 +67,9 @@ class Alerting:
     telling: Telling = field(default_factory=Telling)
     name: str = "alerts"
     every_s: int = 15
+    longest_s: int = 20
+    """A look at stations is broken off after so long, between portions: other jobs wait for it."""
+    mono_s: Callable[[], float] = time.monotonic
 
     def cycle(self, now_ms: int) -> str:
         """Look at everything that is due. Errors: DatabaseError; what was looked at before it is kept."""
@@ -75,7 +79,10 @@ class Alerting:
         """The same, with its figures."""
         settings, done = alert_settings.read(self.database), Done()
         ids = alert_watch.changed(self.database, now_ms)
+        began_mono = self.mono_s()
         for begin in range(0, len(ids), alert_watch.PORTION):
+            if self.mono_s() - began_mono > self.longest_s:
+                break  # the others come first at the next cycle
             self._portion(ids[begin : begin + alert_watch.PORTION], settings, now_ms, done)
         for client_id, last_failed in alert_watch.senders(self.database, now_ms):
             self._sender(client_id, last_failed, settings, now_ms, done)
