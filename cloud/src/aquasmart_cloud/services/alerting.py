@@ -184,7 +184,7 @@ def _look(
     tracks = _of(remembered)
     thresholds = settings.thresholds(watched.station_id, watched.group)
     memory, news = alert_facts.learn(remembered.memory, rows, now_ms)
-    memory = alert_facts.hear(memory, watched.last_seen_ms, thresholds[OFFLINE].after_ms)
+    memory = alert_facts.hear(memory, watched.last_seen_ms, thresholds[OFFLINE].after_ms, now_ms)
     station = Station(watched.state, watched.last_seen_ms, _heartbeat(watched.heartbeat), entries)
     found, silent_ms = alert_facts.findings(station, memory, tracks, thresholds, now_ms)
     decision = decide(tracks, [*found, *(news if watched.state != "retired" else [])], thresholds, now_ms)
