@@ -19,6 +19,7 @@ from . import (
     auth,
     config_api,
     failed_api,
+    failed_pages,
     faults,
     health,
     metrics,
@@ -55,4 +56,5 @@ def create_app(config: Config | None = None, clock_ms: Callable[[], int] = answe
         app.register_blueprint(module.blueprint)
     auth.install(app, database=database, master_key=chosen.master_key, admin_token=chosen.admin_token)
     pages.install(app, database=database)
+    app.register_blueprint(failed_pages.blueprint)
     return app

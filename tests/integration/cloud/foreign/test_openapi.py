@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,13 @@ CHECKS = [
     checks.response_schema_conformance,
     checks.response_headers_conformance,
 ]
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """On SQLite only: what the interface looks like does not depend on the store."""
+    with Served(tmp_path_factory.mktemp("described") / "cloud") as running:
+        yield running
 
 
 @pytest.fixture(scope="module")
