@@ -160,13 +160,14 @@ class Alerting:
         by_mail = alert_changes.people(self.telling)
         opened = closed = 0
         with self.database.writing("") as connection:
-            alert_watch.put(connection, [watch for watch, _ in looked])
+            kept = alert_watch.put(connection, [watch for watch, _ in looked])
             changing = [each for each in looked if each[1].opened or each[1].noted or each[1].closed]
             told = alert_changes.receivers(connection, by_mail) if changing or news else []
             for watch, decision in changing:
                 counts = alert_changes.apply(connection, watch.owner, decision, told, now_ms)
                 opened, closed = opened + counts[0], closed + counts[1]
-            for each in news:
+            # News have no row that would refuse them a second time: they go with the memory that they were told.
+            for each in news if kept else ():
                 outbox.put(connection, told, each, now_ms)
         done.opened, done.closed = done.opened + opened, done.closed + closed
 

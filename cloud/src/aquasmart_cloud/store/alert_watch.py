@@ -193,9 +193,12 @@ def entries(connection: Connection, ids: Sequence[str]) -> dict[str, list[Entry]
     return found
 
 
-def put(connection: Connection, watches: Iterable[Watch]) -> None:
-    """Write how far owners have been looked at; one that was written since it was read stays as it is."""
-    connection.executemany(_PUT, [(*each[:7], each.turn + 1, each.memory) for each in watches])
+def put(connection: Connection, watches: Iterable[Watch]) -> bool:
+    """Write how far owners have been looked at; one that was written since it was read stays as it is.
+
+    Whether the last of them was written.
+    """
+    return connection.executemany(_PUT, [(*each[:7], each.turn + 1, each.memory) for each in watches]).rowcount > 0
 
 
 def all_due(connection: Connection) -> None:

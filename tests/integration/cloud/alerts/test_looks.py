@@ -197,6 +197,33 @@ def test_failed_foreign_events_are_told_each_once_and_alerted_of_until_they_are_
     assert failures.counts(database) == {client_id: {"dismissed": 4}}
 
 
+def test_failures_are_told_once_although_a_setting_changes_in_the_middle_of_a_look(
+    hooked: Watchful, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from aquasmart_cloud.core.normalising.incoming import incoming
+    from aquasmart_cloud.store.clients import Clients
+
+    database, now_ms = hooked.cloud.database, hooked.cloud.now_ms
+    client_id = Clients(database).add("acme", now_ms).client_id
+    rules, occasion = Clients(database).rules(client_id), Occasion(now_ms, "r", "t", "test")
+    hooked.look()
+    intake.take(database, client_id, [incoming({"n": 1}, rules)], occasion)
+    hooked.look()
+    intake.take(database, client_id, [incoming({"n": 2}, rules)], occasion)
+    real = alert_watch.new_failures
+
+    def in_the_middle(*arguments: Any) -> Any:
+        found = real(*arguments)
+        alert_settings.put(database, "fleet", "", {"leak.after_s": 1}, 1)
+        return found
+
+    monkeypatch.setattr(alert_watch, "new_failures", in_the_middle)
+    hooked.look()
+    monkeypatch.setattr(alert_watch, "new_failures", real)
+    hooked.look()
+    assert [event for event, _ in hooked.told()].count("failed-events.new") == 2
+
+
 def test_a_job_that_keeps_failing_is_alerted_of(hooked: Watchful) -> None:
     database, now_ms = hooked.cloud.database, hooked.cloud.now_ms
     job_runs.keep(database, JobRun("retention", now_ms).failed(now_ms, 5, "the disk is full"))
