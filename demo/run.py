@@ -109,13 +109,14 @@ def check_port(port: int) -> None:
 
 def demonstrate(state: Path, port: int, stop: Stop, console: Console) -> None:
     """Provision what is missing, start everything, show it, stop everything. Raises Refused, SiteError."""
-    for name in Site(state, cloud_port=port).names:
+    for name in Site(state, cloud_port=port, worker=True).names:
         Group(name, state / "pids", state / "logs").end_leftover()
     check_port(port)
     control_path(state).write_text("pass\n")
     confirmation_path(state).write_text("pass\n")
     with Relay(0, port, control=control_path(state)) as relay:
-        site = Site(state, cloud_port=port, station_url_port=relay.port, overrides={"sync": DEMO_SYNC})
+        overrides = {"sync": DEMO_SYNC}
+        site = Site(state, cloud_port=port, station_url_port=relay.port, overrides=overrides, worker=True)
         board = Board(url=site.url, sign_in="", state_folder=f"{state}/", keys=False)
         run = Demonstration(site, relay, board, stop)
         print("Preparing the station and the cloud …" if not site.config_path.exists() else "Resuming …", flush=True)
@@ -134,7 +135,7 @@ def demonstrate(state: Path, port: int, stop: Stop, console: Console) -> None:
                 raise
         finally:
             stop.ask()
-            print("Stopping: reader, sync, meter, cloud …", flush=True)
+            print("Stopping: reader, sync, meter, worker, cloud …", flush=True)
             run.end()
     print(f"Stopped. Everything counted is in {state}/; 'make run' resumes.", flush=True)
 

@@ -34,7 +34,9 @@ class SiteError(Exception):
 
 
 class Site:
-    """The processes "cloud", "meter:<id>", "reader" and "sync". The constructor stores its arguments only.
+    """The processes "cloud", "meter:<id>", "reader" and "sync", with `worker` also the cloud's "worker".
+
+    The constructor stores its arguments only.
 
     `station_url_port` is the port the station calls: the relay's (demo/link.py), or the cloud's when None.
     `overrides` are tables of station.toml to change, for example `{"sync": {"linger_s": 0.1}}`. `wrappers` holds
@@ -54,8 +56,10 @@ class Site:
         overrides: Mapping[str, Mapping[str, Any]] | None = None,
         cloud_settings: Mapping[str, str] | None = None,
         launcher: Launcher | None = None,
+        worker: bool = False,
     ) -> None:
         self.root, self._launcher = root.resolve(), launcher
+        self.worker = worker
         self.cloud_port = cloud_port
         self.station_url_port = station_url_port or cloud_port
         self.meters = tuple(meters)
@@ -77,7 +81,8 @@ class Site:
     @property
     def names(self) -> tuple[str, ...]:
         """Every process, in the order in which they are started."""
-        return ("cloud", *(f"meter:{meter.id}" for meter in self.meters), "reader", "sync")
+        cloud = ("cloud", "worker") if self.worker else ("cloud",)
+        return (*cloud, *(f"meter:{meter.id}" for meter in self.meters), "reader", "sync")
 
     # Provisioning
 
@@ -179,6 +184,8 @@ class Site:
         if name == "cloud":
             conf = str(REPOSITORY / "deploy" / "gunicorn.conf.py")
             return [program("gunicorn"), "-c", conf, "aquasmart_cloud:create_app()"]
+        if name == "worker":
+            return [program("aquasmart-cloud"), "worker"]
         station = [program("aquasmart"), "--config", str(self.config_path)]
         if not name.startswith("meter:"):
             return [*station, name]

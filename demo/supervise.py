@@ -62,7 +62,7 @@ class Demonstration:
         self._draining = False
 
     def begin(self) -> None:
-        """Start the cloud, the meter, the reader and sync, in this order."""
+        """Start the cloud, its worker, the meter, the reader and sync, in this order."""
         for name in self.site.names:
             if self.stop.asked_mono is not None:
                 return
@@ -102,6 +102,7 @@ class Demonstration:
             "reader",
             "sync",
             *(name for name in reversed(self.site.names) if name.startswith("meter")),
+            "worker",
             "cloud",
         ):
             self.site.stop(name)

@@ -107,6 +107,23 @@ def test_the_station_page_and_its_chart(world: World, browser: Browser, make_lin
     assert browser.complaints() == []
 
 
+def test_an_alert_comes_and_goes_by_itself(world: World, browser: Browser, make_link: Callable[[], str]) -> None:
+    site = world.site
+    site.cloud("alerts", "set", "offline.after_s=20", "offline.clear_s=1")
+    site.worker = True
+    site.start("worker")
+    browser.open(make_link())
+    browser.eventually(lambda: browser.volume_ul(TOTAL), "the first volume")
+    assert browser.text("#alerts") == "", "nothing is wrong"
+    site.stop("sync")
+    eventually(lambda: "Station offline" in browser.text("#alerts"), "the alert is there", timeout_s=90)
+    assert "demo-1" in browser.text("#alerts .alert-head")
+    assert "check this one's power and network" in browser.text("#alerts")
+    site.start("sync")
+    eventually(lambda: browser.text("#alerts") == "", "the alert is over", timeout_s=120)
+    assert browser.complaints() == []
+
+
 def test_without_scripts_the_page_says_the_same(world: World, browser: Browser, make_link: Callable[[], str]) -> None:
     eventually(lambda: world.site.totals()["volume_ul"], "a volume in the cloud")
     browser.scripts(allowed=False)

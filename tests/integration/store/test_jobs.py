@@ -21,6 +21,7 @@ from aquasmart_cloud.store import job_runs
 from aquasmart_cloud.store.database import Database
 from tests.integration.cloud.senders import NOW_MS, CloudUnderTest, Run
 from tests.integration.cloud.test_foreign_store import Client, event
+from tests.prometheus import Found, parse
 
 DAY_MS, MINUTE_MS = 86_400_000, 60_000
 
@@ -245,3 +246,27 @@ def test_keys_are_forgotten_after_ninety_days(cloud: CloudUnderTest) -> None:
     assert job.cycle(NOW_MS) == "forgot 2 idempotency keys of 1 stations"
     assert job.cycle(NOW_MS) == ""
     assert cloud.query("SELECT idempotency_key FROM operation ORDER BY idempotency_key") == [("2",), ("3",)]
+
+
+def test_the_metrics_tell_of_the_worker_to_whoever_may_know(cloud: CloudUnderTest) -> None:
+    assert cloud.client.get("/api/metrics").status_code == 401
+    person = {"Authorization": "Bearer correct-horse-battery-staple"}
+
+    def scraped() -> dict[str, Found]:
+        return parse(cloud.client.get("/api/metrics", headers=person).text)
+
+    assert scraped()["aquasmart_cloud_worker_leads"].value() == 0
+    cloud.station().take(Run(1_000_000).batch([1, 2]))
+    job, seen = Scripted("bad", fail), list[float]()
+
+    def look() -> bool:
+        seen.append(scraped()["aquasmart_cloud_worker_leads"].value())
+        return True
+
+    run_until(cloud, [job], look)
+    found = scraped()
+    assert seen == [1]
+    assert found["aquasmart_cloud_worker_leads"].value() == 0
+    assert found["aquasmart_cloud_worker_takeovers_total"].value() == 1
+    assert found["aquasmart_cloud_job_failures_in_a_row"].value(job="bad") == 1
+    assert found["aquasmart_cloud_fleet_rollups_behind_events"].value() == 2

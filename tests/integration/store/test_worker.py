@@ -18,6 +18,7 @@ import pytest
 from aquasmart_cloud.core.errors import LeaseLost, WorkStopped
 from aquasmart_cloud.store import job_runs, leases
 from aquasmart_cloud.store.fenced import FencedDatabase
+from demo.site import program
 from tests.integration.cloud.senders import MASTER_KEY, CloudUnderTest, Run
 from tests.integration.store.test_fleet_rollups import stations_sum, stored
 
@@ -50,16 +51,18 @@ class Pack:
 
     def counting(self, name: str) -> subprocess.Popen[bytes]:
         """The loop with the test's own job."""
-        return self._start("-m", "tests.integration.store.one_job", self.cloud.database.url, str(self.folder), name)
+        return self._start(
+            sys.executable, "-m", "tests.integration.store.one_job", self.cloud.database.url, str(self.folder), name
+        )
 
     def worker(self, **environment: str) -> subprocess.Popen[bytes]:
         """The product's command."""
-        return self._start("-m", "aquasmart_cloud.cli", "worker", "--json", **environment)
+        return self._start(program("aquasmart-cloud"), "worker", "--json", **environment)
 
     def _start(self, *words: str, **environment: str) -> subprocess.Popen[bytes]:
         log = (self.folder / f"process-{len(self.processes)}.log").open("wb")
         process = subprocess.Popen(
-            [sys.executable, *words],
+            words,
             cwd=REPOSITORY,
             env=self.environment | environment,
             stdout=log,

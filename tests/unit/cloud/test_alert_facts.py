@@ -51,14 +51,18 @@ def test_one_that_was_never_heard_is_not_offline_and_a_retired_one_has_no_alerts
 
 def test_coming_back_counts_once_it_is_heard_regularly() -> None:
     tracks = {(OFFLINE, ""): Track(0, told=True, gone_ms=None, noted_ms=0, figures={})}
-    after_ms = THRESHOLDS[OFFLINE].after_ms
-    memory = hear(hear(QUIET, NOW_MS - 5 * after_ms, after_ms), NOW_MS - 60_000, after_ms)
-    assert memory.heard_from_ms == NOW_MS - 60_000
-    [fading] = found(station(seen_ms=NOW_MS - 60_000), memory, tracks)
+    after_ms, back_ms = THRESHOLDS[OFFLINE].after_ms, NOW_MS - 60_000
+    silent = hear(QUIET, NOW_MS - after_ms, after_ms, NOW_MS)
+    assert silent.heard_from_ms is None
+    memory = hear(silent, back_ms, after_ms, back_ms)
+    assert memory.heard_from_ms == back_ms
+    [fading] = found(station(seen_ms=back_ms), memory, tracks)
     assert fading.fading
-    assert found(station(), hear(memory, NOW_MS, after_ms), tracks) == []
-    assert hear(memory, NOW_MS - 60_000, after_ms) is memory
-    assert hear(QUIET, None, after_ms) is QUIET
+    again = hear(memory, NOW_MS, after_ms, NOW_MS)
+    assert again is memory
+    assert found(station(), again, tracks) == []
+    assert hear(again, NOW_MS, after_ms, NOW_MS + after_ms).heard_from_ms is None, "and silent again"
+    assert hear(QUIET, None, after_ms, NOW_MS).heard_from_ms is None
 
 
 def test_what_the_heartbeat_says_of_meters_clock_and_dead_letters() -> None:

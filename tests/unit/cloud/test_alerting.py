@@ -187,13 +187,17 @@ def test_a_setting_is_read() -> None:
 def test_words_say_what_it_is_how_much_and_what_to_do() -> None:
     said = told(BOOKS, "hole", {"number": 2, "volume_ul": 1_234_000_001})
     assert said.title == "Books do not balance"
-    assert said.text == "counts that no event covers: 2 of them, 1,234.000001 L"
+    assert said.text == "counts that no event covers (2 of them, 1,234.000001 L)"
     assert "drain the station's former card" in said.advice
     assert told(METER_FAULT, "tap-1", {"what": "silent"}).text == "tap-1: the meter does not answer"
     assert told(METER_FAULT, "tap-1:no-flow", {"what": "no-flow"}).text == "tap-1: not a count for long"
-    assert told("failed-events", "", {"number": 1_000, "more": True}).text.endswith("1,000 or more of them")
-    assert told("job-failed", "retention", {"reason": "disk full"}).text.endswith("disk full")
-    assert told(BOOKS, "comet", {"volume_ul": -1}).text.endswith("-0.000001 L")
+    assert told("failed-events", "", {"number": 1_000, "more": True}).text.endswith("came (1,000 or more of them).")
+    assert (
+        told("job-failed", "retention", {"reason": "disk full"}).text
+        == "retention: What this cloud does by the clock does not get done (disk full)."
+    )
+    assert told(BOOKS, "comet", {"volume_ul": -1}).text.endswith("(-0.000001 L).")
+    assert told("dead-letters", "", {"number": 1}).text == KINDS["dead-letters"].meaning
     assert told("comet", "x", {}).title == "comet"
 
 

@@ -19,12 +19,21 @@ def a_station(**changes: Any) -> dict[str, Any]:
     return {**station, **changes}
 
 
+def an_alert(**changes: Any) -> dict[str, Any]:
+    alert = {
+        "alert_id": "kiosk-1.1", "station_id": "kiosk-1", "severity": "warning", "state": "open", "opened_at": 1,
+        "acknowledged_by": None, "note": None,
+    }  # fmt: skip
+    return {**alert, **changes}
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
         ({}, "Reporting normally"),
         ({"pending": 12, "oldest_pending_s": 30}, "12 events, oldest 30 s"),
         ({"open_differences": 1}, "differences"),
+        ({"alerts": [an_alert()]}, "needs somebody"),
         ({"state": "late"}, "Nothing is lost"),
         ({"state": "offline"}, "check its power and its network"),
         ({"state": "never"}, "never reported"),
@@ -94,14 +103,6 @@ def test_the_fleet_counts_those_online_of_those_that_should_be() -> None:
     fleet = documents.fleet({"stations": stations, "open_differences": 0, "alerts": []})
     assert (fleet["online"], fleet["expected"]) == (1, 2)
     assert fleet["minutes"] == [[60_000, 15]]
-
-
-def an_alert(**changes: Any) -> dict[str, Any]:
-    alert = {
-        "alert_id": "kiosk-1.1", "station_id": "kiosk-1", "severity": "warning", "state": "open", "opened_at": 1,
-        "acknowledged_by": None, "note": None,
-    }  # fmt: skip
-    return {**alert, **changes}
 
 
 def test_alerts_are_shown_urgent_ones_first_then_what_nobody_has_seen_then_the_newest() -> None:

@@ -72,7 +72,6 @@ class Memory(NamedTuple):
     conditions: dict[str, int] = {}  # noqa: RUF012  (never changed, replaced)
     reasons: dict[str, int] = {}  # noqa: RUF012
     leaks: dict[str, dict[str, Any]] = {}  # noqa: RUF012
-    seen_ms: int | None = None
     heard_from_ms: int | None = None
 
 
@@ -98,13 +97,12 @@ def learn(memory: Memory, rows: Iterable[Row], now_ms: int) -> tuple[Memory, lis
     return memory._replace(conditions=conditions, reasons=reasons, leaks=leaks), found
 
 
-def hear(memory: Memory, last_seen_ms: int | None, offline_after_ms: int) -> Memory:
-    """Note that it was heard: regularly since `heard_from_ms`, anew after a silence that counts as offline."""
-    if last_seen_ms is None or last_seen_ms == memory.seen_ms:
-        return memory
-    silent = memory.seen_ms is None or last_seen_ms - memory.seen_ms >= offline_after_ms
-    heard_from_ms = last_seen_ms if silent else memory.heard_from_ms
-    return memory._replace(seen_ms=last_seen_ms, heard_from_ms=heard_from_ms)
+def hear(memory: Memory, last_seen_ms: int | None, offline_after_ms: int, now_ms: int) -> Memory:
+    """Note since when it is heard without a silence that counts as offline. Exact although it is looked at only now and
+    then: a look is due at the end of each such silence."""
+    if last_seen_ms is None or now_ms - last_seen_ms >= offline_after_ms:
+        return memory._replace(heard_from_ms=None)
+    return memory if memory.heard_from_ms is not None else memory._replace(heard_from_ms=last_seen_ms)
 
 
 def findings(

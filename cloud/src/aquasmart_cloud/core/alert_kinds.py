@@ -213,8 +213,10 @@ def told(kind: str, subject: str, figures: Mapping[str, Any]) -> Told:
     if row is None:
         return Told(kind, subject, "See its figures.")
     what, advice = _SUBJECTS.get((kind, str(figures.get("what", subject))), ("", row.advice))
-    parts = [part for part in (_about(kind, subject, figures), what or row.meaning, _amounts(figures)) if part]
-    return Told(row.title, ": ".join(parts[:-1]) + (": " if parts[:-1] else "") + parts[-1], advice)
+    about, said, amounts = _about(kind, subject, figures), what or row.meaning, _amounts(figures)
+    if amounts:
+        said = f"{said.removesuffix('.')} ({amounts}){'.' if said.endswith('.') else ''}"
+    return Told(row.title, f"{about}: {said}" if about else said, advice)
 
 
 def _about(kind: str, subject: str, figures: Mapping[str, Any]) -> str:
@@ -227,7 +229,7 @@ def _about(kind: str, subject: str, figures: Mapping[str, Any]) -> str:
 def _amounts(figures: Mapping[str, Any]) -> str:
     said = []
     number = figures.get("number")
-    if isinstance(number, int):
+    if isinstance(number, int) and number != 1:
         more = " or more" if figures.get("more") else ""
         said.append(f"{number:,}{more} of them")
     volume_ul = figures.get("volume_ul")

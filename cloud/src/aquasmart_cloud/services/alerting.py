@@ -7,7 +7,8 @@ opens and closes core.alerting. Repeating a look, or two at once, tells nothing 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -66,6 +67,9 @@ class Alerting:
     telling: Telling = field(default_factory=Telling)
     name: str = "alerts"
     every_s: int = 15
+    longest_s: int = 20
+    """A look at stations is broken off after so long, between portions: other jobs wait for it."""
+    mono_s: Callable[[], float] = time.monotonic
 
     def cycle(self, now_ms: int) -> str:
         """Look at everything that is due. Errors: DatabaseError; what was looked at before it is kept."""
@@ -75,7 +79,10 @@ class Alerting:
         """The same, with its figures."""
         settings, done = alert_settings.read(self.database), Done()
         ids = alert_watch.changed(self.database, now_ms)
+        began_mono = self.mono_s()
         for begin in range(0, len(ids), alert_watch.PORTION):
+            if self.mono_s() - began_mono > self.longest_s:
+                break  # the others come first at the next cycle
             self._portion(ids[begin : begin + alert_watch.PORTION], settings, now_ms, done)
         for client_id, last_failed in alert_watch.senders(self.database, now_ms):
             self._sender(client_id, last_failed, settings, now_ms, done)
@@ -153,13 +160,14 @@ class Alerting:
         by_mail = alert_changes.people(self.telling)
         opened = closed = 0
         with self.database.writing("") as connection:
-            alert_watch.put(connection, [watch for watch, _ in looked])
+            kept = alert_watch.put(connection, [watch for watch, _ in looked])
             changing = [each for each in looked if each[1].opened or each[1].noted or each[1].closed]
             told = alert_changes.receivers(connection, by_mail) if changing or news else []
             for watch, decision in changing:
                 counts = alert_changes.apply(connection, watch.owner, decision, told, now_ms)
                 opened, closed = opened + counts[0], closed + counts[1]
-            for each in news:
+            # News have no row that would refuse them a second time: they go with the memory that they were told.
+            for each in news if kept else ():
                 outbox.put(connection, told, each, now_ms)
         done.opened, done.closed = done.opened + opened, done.closed + closed
 
@@ -177,7 +185,7 @@ def _look(
     tracks = _of(remembered)
     thresholds = settings.thresholds(watched.station_id, watched.group)
     memory, news = alert_facts.learn(remembered.memory, rows, now_ms)
-    memory = alert_facts.hear(memory, watched.last_seen_ms, thresholds[OFFLINE].after_ms)
+    memory = alert_facts.hear(memory, watched.last_seen_ms, thresholds[OFFLINE].after_ms, now_ms)
     station = Station(watched.state, watched.last_seen_ms, _heartbeat(watched.heartbeat), entries)
     found, silent_ms = alert_facts.findings(station, memory, tracks, thresholds, now_ms)
     decision = decide(tracks, [*found, *(news if watched.state != "retired" else [])], thresholds, now_ms)

@@ -28,14 +28,16 @@ RECEIVERS = 8
 FOR_EACH = 10
 PATIENCE_S = 25.0
 """For all calls of a cycle: one that lasts longer (a name server hangs) is left to itself, and its claim runs out."""
+TURN_S = 10.0
+"""No call to a receiver is begun later than this in a cycle: one that is slow but works gets the rest next time."""
 POSTPONED_MS = 300_000
 """How long at most what waits for a receiver waits for it to work again, beyond its own backoff."""
 FORGET_EVERY_MS = 3_600_000
 _FORGET = 1_000
-_ITS_OWN_FAULT = frozenset({400, 401, 403, 404, 405, 410, 411, 413, 414, 415, 422, 501})
-"""Refusals of one message, or at once: they say nothing of how long the receiver would keep the next one waiting."""
+_OF_ONE_MESSAGE = frozenset({400, 401, 403, 404, 405, 410, 411, 413, 414, 415, 422, 501})
+"""Refusals at once, perhaps of this message only: the next one can be tried without waiting for anything."""
 
-_BEHIND = "waits until the receiver works"
+_BEHIND = "waits for its turn"
 
 Ended = tuple[Delivery, Attempt | None]
 """What was claimed, and how its attempt ended; None where none was made."""
@@ -50,6 +52,7 @@ class Delivering:
     telling: Telling = field(default_factory=Telling)
     posting: Posting = field(default_factory=Posting)
     draw: Callable[[], int] = lambda: secrets.randbelow(DRAWS)
+    turn_s: float = TURN_S
     name: str = "deliveries"
     every_s: int = 2
     _forgot_ms: int = 0
@@ -80,15 +83,22 @@ class Delivering:
         return [got for some in tried if (got := [each for each in some if each is not None])]
 
     def _call(self, claimed: Sequence[Sequence[Delivery]]) -> list[Ended]:
-        """Make the calls. What is not over in time is left out: its claim runs out, and it is tried again."""
+        """Make the calls, and tell of each that has ended. What is not over in time is left out: its claim runs out."""
         if not claimed:
             return []
         hooks = {some[0].target: self._prepare(some[0].target) for some in claimed}
         pool = ThreadPoolExecutor(max_workers=RECEIVERS, thread_name_prefix="deliver")
-        futures = [pool.submit(_in_order, some, hooks[some[0].target]) for some in claimed]
+        until_mono = time.monotonic() + self.turn_s
+        ended: list[list[Ended]] = [[] for _ in claimed]
+        futures = [
+            pool.submit(_in_order, some, hooks[some[0].target], until_mono, into)
+            for some, into in zip(claimed, ended, strict=True)
+        ]
         finished, _ = wait(futures, PATIENCE_S)
         pool.shutdown(wait=False, cancel_futures=True)
-        return [ended for future in futures if future in finished for ended in future.result()]
+        for future in finished:
+            future.result()  # what a call raises is a mistake of ours, and the job's failure
+        return [each for some in ended for each in tuple(some)]
 
     def _prepare(self, target: str) -> Callable[[Delivery], Attempt] | str:
         """How to call a receiver; a text where there is nobody to call. Reads the database, so not in a thread."""
@@ -119,7 +129,7 @@ class Delivering:
                 outcome = self._outcome(delivery, attempt, now_ms)
                 counts[outcome.state] += attempt is not None
                 outbox.end(connection, delivery, outcome)
-                if attempt is not None and outcome.state == WAITING and attempt.status not in _ITS_OWN_FAULT:
+                if attempt is not None and outcome.state == WAITING and attempt.status not in _OF_ONE_MESSAGE:
                     later_ms[delivery.target] = min(outcome.due_at, now_ms + POSTPONED_MS)
             for target, until_ms in later_ms.items():
                 outbox.postpone(connection, target, until_ms)
@@ -140,17 +150,23 @@ class Delivering:
         return Outcome(WAITING, max(min(due_ms, last_ms), now_ms + 1), made, attempt.status, attempt.said, None)
 
 
-def _in_order(some: Sequence[Delivery], call: Callable[[Delivery], Attempt] | str) -> list[Ended]:
-    """One receiver's deliveries, one after the other, until one shows that the receiver does not work."""
+def _in_order(
+    some: Sequence[Delivery], call: Callable[[Delivery], Attempt] | str, until_mono: float, ended: list[Ended]
+) -> None:
+    """One receiver's deliveries, one after the other, until one shows that the receiver does not work.
+
+    `ended` grows with each, so that what was delivered is known although a later call does not come back.
+    """
     if isinstance(call, str):
-        return [(each, Attempt(delivered=False, status=None, said=call, final=True)) for each in some]
-    ended: list[Ended] = []
+        ended += [(each, Attempt(delivered=False, status=None, said=call, final=True)) for each in some]
+        return
     for number, each in enumerate(some):
         attempt = call(each)
         ended.append((each, attempt))
-        if not attempt.delivered and attempt.status not in _ITS_OWN_FAULT:
-            return ended + [(rest, None) for rest in some[number + 1 :]]
-    return ended
+        broken = not attempt.delivered and attempt.status not in _OF_ONE_MESSAGE
+        if broken or time.monotonic() > until_mono:
+            ended += [(rest, None) for rest in some[number + 1 :]]
+            return
 
 
 def _chosen(due: Sequence[Delivery]) -> list[list[Delivery]]:

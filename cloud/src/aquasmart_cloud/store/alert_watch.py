@@ -25,32 +25,34 @@ from .database import Database
 PORTION = 200
 """Stations read together: their statements have so many places, filled up with the last one."""
 RANGES = 40
-FIRST_REQUESTS = 500
-"""Of a station that is looked at for the first time, so many of its last requests are read."""
+MOST_REQUESTS = 500
+"""Of what a station sent since its last look only so many of the last requests are read: whoever has not looked for
+long, or never, wants to know what is so now. What an older one said of conditions is said again within the hour."""
+TOGETHER = 40
+"""Stations whose requests are read by one statement."""
 STATION, SENDER, CLOUD = "station", "sender", "cloud"
 
 _MARKS = ", ".join("?" * PORTION)
 _CHANGED = (
     "SELECT s.station_id FROM station s LEFT JOIN alert_watch w ON w.station_id = s.station_id AND w.what = 'station'"
     " WHERE w.station_id IS NULL OR w.due_at <= ? OR w.events <> s.events OR w.seen_at <> COALESCE(s.last_seen_at, 0)"
-    " OR w.state <> s.state ORDER BY s.station_id"
+    " OR w.state <> s.state ORDER BY COALESCE(w.turn, 0), s.station_id"
 )
 _STATIONS = (
     "SELECT s.station_id, s.state, s.last_seen_at, s.events, h.document, COALESCE(c.group_name, ''),"  # noqa: S608
-    " COALESCE(w.log_id, (SELECT MAX(l.log_id) FROM processing_log l WHERE l.station_id = s.station_id)"
-    f" - {FIRST_REQUESTS}, 0), COALESCE(w.turn, 0), COALESCE(w.memory, '')"
+    " COALESCE(w.log_id, 0), (SELECT MAX(l.log_id) FROM processing_log l WHERE l.station_id = s.station_id),"
+    " COALESCE(w.turn, 0), COALESCE(w.memory, '')"
     " FROM station s LEFT JOIN heartbeat h ON h.station_id = s.station_id"
     " LEFT JOIN station_config c ON c.station_id = s.station_id"
     " LEFT JOIN alert_watch w ON w.station_id = s.station_id AND w.what = 'station'"
     f" WHERE s.station_id IN ({_MARKS}) ORDER BY s.station_id"
 )
-_WANTED = ", ".join(["(CAST(? AS VARCHAR(64)), CAST(? AS BIGINT))"] * PORTION)
-_REQUESTS = (
-    f"WITH wanted (station_id, log_id) AS (VALUES {_WANTED})"  # noqa: S608  (constants)
-    " SELECT l.station_id, l.log_id, l.detail FROM wanted w CROSS JOIN processing_log l"
-    " WHERE l.station_id = w.station_id AND l.log_id > w.log_id AND l.action = 'ingest'"
-    " ORDER BY l.station_id, l.log_id"
+_OF_ONE = (
+    "SELECT * FROM (SELECT station_id, log_id, detail FROM processing_log WHERE station_id = ? AND log_id > ?"  # noqa: S608
+    f" AND action = 'ingest' ORDER BY log_id LIMIT {MOST_REQUESTS}) AS one"
 )
+_REQUESTS = " UNION ALL ".join([_OF_ONE] * TOGETHER)
+"""A limit for each station, so that each is one walk along its key, whatever a planner makes of the table."""
 _KINDS = ", ".join(f"'{kind}'" for kind in TELLING)
 _RANGE = "(station_id = ? AND stream = ? AND seq > ? AND seq <= ?)"
 _EVENTS = (
@@ -95,6 +97,8 @@ class Watched(NamedTuple):
     heartbeat: str | None
     group: str
     log_id: int
+    """The last of its requests that was looked at."""
+    newest_log_id: int | None
     turn: int
     memory: str
 
@@ -131,7 +135,7 @@ class Failure(NamedTuple):
 
 
 def changed(database: Database, now_ms: int) -> list[str]:
-    """Stations to look at: something changed, or it is time. Errors: DatabaseError."""
+    """Stations to look at, those looked at least first: something changed, or it is time. Errors: DatabaseError."""
     with database.reading() as connection:
         return [row[0] for row in connection.execute(_CHANGED, (now_ms,)).fetchall()]
 
@@ -143,17 +147,23 @@ def stations(connection: Connection, ids: Sequence[str]) -> list[Watched]:
 
 def requests(connection: Connection, portion: Sequence[Watched]) -> tuple[dict[str, list[Range]], dict[str, int]]:
     """What each station's requests since its last look brought, in order; and the last request's number."""
-    pairs = [(each.station_id, each.log_id) for each in portion]
-    pairs += [("", NEVER)] * (PORTION - len(pairs))
+    last = {each.station_id: each.newest_log_id or 0 for each in portion}
+    news = [each for each in portion if last[each.station_id] > each.log_id]
     ranges: dict[str, list[Range]] = {}
-    last: dict[str, int] = {}
-    for station_id, log_id, detail in connection.execute(_REQUESTS, [value for pair in pairs for value in pair]):
-        last[station_id] = log_id
-        said = msgspec.json.decode(detail)
-        if said["inserted"]:
-            new = Range(said["stream"], said["through"] - said["inserted"], said["through"])
-            _append(ranges.setdefault(station_id, []), new)
+    for begin in range(0, len(news), TOGETHER):
+        pairs = [(each.station_id, _after(each)) for each in news[begin : begin + TOGETHER]]
+        pairs += [("", NEVER)] * (TOGETHER - len(pairs))
+        for station_id, log_id, detail in connection.execute(_REQUESTS, [value for pair in pairs for value in pair]):
+            last[station_id] = max(last[station_id], log_id)
+            said = msgspec.json.decode(detail)
+            if said["inserted"]:
+                new = Range(said["stream"], said["through"] - said["inserted"], said["through"])
+                _append(ranges.setdefault(station_id, []), new)
     return ranges, last
+
+
+def _after(each: Watched) -> int:
+    return max(each.log_id, (each.newest_log_id or 0) - MOST_REQUESTS)
 
 
 def events(connection: Connection, ranges: dict[str, list[Range]]) -> dict[str, list[Row]]:
@@ -183,9 +193,12 @@ def entries(connection: Connection, ids: Sequence[str]) -> dict[str, list[Entry]
     return found
 
 
-def put(connection: Connection, watches: Iterable[Watch]) -> None:
-    """Write how far owners have been looked at; one that was written since it was read stays as it is."""
-    connection.executemany(_PUT, [(*each[:7], each.turn + 1, each.memory) for each in watches])
+def put(connection: Connection, watches: Iterable[Watch]) -> bool:
+    """Write how far owners have been looked at; one that was written since it was read stays as it is.
+
+    Whether the last of them was written.
+    """
+    return connection.executemany(_PUT, [(*each[:7], each.turn + 1, each.memory) for each in watches]).rowcount > 0
 
 
 def all_due(connection: Connection) -> None:

@@ -1,4 +1,4 @@
-"""What is wrong, for programs: alerts listed, shown, acknowledged, closed; and figures for Prometheus.
+"""What is wrong, for programs: alerts listed, shown, acknowledged, closed.
 
 Views only. People see and change alerts; clients of the intake have no business here.
 """
@@ -15,9 +15,8 @@ from aquasmart_cloud.store import alerts
 from aquasmart_cloud.store.alerts import Alert, Place, Wanted
 from aquasmart_cloud.store.foreign_queries import SENDER_ID
 
-from . import asked, metrics
+from . import asked
 from .answers import json_answer
-from .auth import require_person
 from .bodies import read_body
 from .callers import person
 from .services import cloud
@@ -66,14 +65,6 @@ def acknowledge(alert_id: str) -> Response:
 def close(alert_id: str) -> Response:
     """It is dealt with."""
     return _change(alert_id, alert_changes.close)
-
-
-@blueprint.get("/api/metrics")
-def prometheus() -> Response:
-    """Alerts, deliveries and the worker in figures, in Prometheus' text format."""
-    require_person()
-    text = metrics.page(cloud().database, cloud().clock_ms())
-    return Response(text, content_type="text/plain; version=0.0.4; charset=utf-8")
 
 
 def place_of(alert: Alert) -> Place:

@@ -25,6 +25,7 @@ from . import (
     failed_pages,
     faults,
     health,
+    metrics,
     operations_api,
     pages,
     public_api,
@@ -61,7 +62,8 @@ def create_app(config: Config | None = None, clock_ms: Callable[[], int] = answe
     tracing.install(app)
     entrance.install(app)
     answers.install(app)
-    for module in (health, station_api, operations_api, config_api, public_api, failed_api, query_api, alerts_api):
+    audiences = (station_api, operations_api, config_api, public_api, failed_api, query_api, alerts_api)
+    for module in (health, metrics, *audiences):
         app.register_blueprint(module.blueprint)
     auth.install(app, database=database, keys=keys, admin_token=chosen.admin_token)
     pages.install(app, database=database)

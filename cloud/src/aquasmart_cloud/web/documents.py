@@ -134,6 +134,8 @@ def summary(document: Document) -> str:
     if pending and (document["oldest_pending_s"] or 0) >= figures.NORMAL_WAIT_S:
         held = figures.backlog(pending, document["oldest_pending_s"])
         return f"Catching up: by its last heartbeat it still held {held}."
+    if document["alerts"]:
+        return "Reporting. Something needs somebody: its alerts say what, and what to do."
     if document["open_differences"]:
         return "Reporting. Its books have differences, each named below with its amount and what to do."
     return "Reporting normally. Everything that it has sent is booked, once."

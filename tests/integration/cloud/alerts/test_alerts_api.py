@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from werkzeug.test import TestResponse
 
-from aquasmart_cloud.store import job_runs, leases
+from aquasmart_cloud.store import job_runs, leases, outbox
 from aquasmart_cloud.store.job_runs import JobRun
 from tests import prometheus
 from tests.integration.cloud.alerts.scenes import Watchful, beat
@@ -110,16 +110,16 @@ def test_figures_for_prometheus(alerted: CloudUnderTest, watchful: Watchful) -> 
     post(alerted, "/api/alerts/demo-1.1/close", {})
     leases.take(alerted.database, leases.WORKER, "somebody")
     job_runs.keep(alerted.database, JobRun('a "job"', 1).failed(5_000, 1, "no"))
-    alerted.now_ms += 7_000
+    waits_since = alerted.one("SELECT created_at FROM outbox")
     answer = get(alerted, "/api/metrics")
     page = prometheus.parse(answer.text)
     assert answer.mimetype == "text/plain"
     assert page["aquasmart_cloud_alerts"].value(kind="meter-fault", state="open") == 1
     assert page["aquasmart_cloud_alerts"].value(kind="dead-letters", state="open") == 0
     assert page["aquasmart_cloud_deliveries"].value(state="waiting") == 1
-    assert page["aquasmart_cloud_oldest_delivery_age_seconds"].value() == 7
+    assert page["aquasmart_cloud_oldest_delivery_timestamp_seconds"].value() * 1_000 == waits_since
     assert page["aquasmart_cloud_worker_leads"].value() == 1
-    assert page["aquasmart_cloud_job_failures"].value(job='a "job"') == 1
+    assert page["aquasmart_cloud_job_failures_in_a_row"].value(job='a "job"') == 1
     assert page["aquasmart_cloud_job_last_run_timestamp_seconds"].value(job='a "job"') == 5
     assert alerted.client.get("/api/metrics").status_code == 401
 
@@ -148,6 +148,8 @@ def test_the_alert_rules_are_right_and_fire_when_they_should() -> None:
 
 def test_the_rules_speak_of_figures_that_there_are(alerted: CloudUnderTest) -> None:
     job_runs.keep(alerted.database, JobRun("alerts", 1).done(1, 1, ""))
+    with alerted.database.writing("") as connection:
+        outbox.add(connection, "w_1", outbox.News("test", "test", {}), 1)
     known = set(prometheus.parse(get(alerted, "/api/metrics").text)) | {"up"}
     named = set(re.findall(r"\baquasmart_\w+", RULES.read_text()))
     assert named

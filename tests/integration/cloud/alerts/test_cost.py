@@ -11,7 +11,7 @@ from typing import Any, cast
 import pytest
 
 from aquasmart_cloud.services.alerting import Alerting
-from aquasmart_cloud.store.alert_watch import PORTION
+from aquasmart_cloud.store.alert_watch import PORTION, RANGES, TOGETHER
 from aquasmart_cloud.store.connection import Connection
 from aquasmart_cloud.store.database import Database
 from tests.integration.cloud.alerts.scenes import MINUTE_MS
@@ -131,6 +131,19 @@ class Fleet:
             )
             connection.execute("UPDATE alert_watch SET log_id = ?", (requests,))
 
+    def add_request(self, number: int, log_id: int) -> None:
+        """One more request of each of the first so many stations, with new rows."""
+        detail = '{"stream":"%032x","through":9,"inserted":9,"duplicates":0,"volume_ul":1}'
+        with self.cloud.database.writing() as connection:
+            connection.executemany(
+                "INSERT INTO processing_log (station_id, log_id, at, request_id, trace_id, action, detail)"
+                " VALUES (?, ?, 1, '', '', 'ingest', ?)",
+                [(name, log_id, detail % 1) for name in self.names(number)],
+            )
+            connection.executemany(
+                "UPDATE station SET events = events + 9 WHERE station_id = ?", [(name,) for name in self.names(number)]
+            )
+
     def look(self) -> Counted:
         self.now_ms += MINUTE_MS
         database = CountingDatabase(self.cloud.database)
@@ -157,6 +170,8 @@ def test_a_look_costs_by_what_changed_and_not_by_how_much_there_is(
     fleet.add_history(100, 500)
     fleet.hear(100, dead_letters=1)
     after_history = fleet.look()
+    fleet.add_request(100, 501)
+    sending = fleet.look()
 
     for name, counted in {
         "first look": first,
@@ -165,6 +180,7 @@ def test_a_look_costs_by_what_changed_and_not_by_how_much_there_is(
         "100 were heard": some,
         "100 alerts open": opening,
         "100 heard, 50,000 older requests": after_history,
+        "100 sent a batch, 50,000 older requests": sending,
     }.items():
         record_property(
             "counted",
@@ -176,15 +192,18 @@ def test_a_look_costs_by_what_changed_and_not_by_how_much_there_is(
     assert nothing.statements <= AROUND
     assert (nothing.transactions, nothing.rows_written) == (0, 0)
     assert nothing.rows_read <= 2
-    # A portion: the stations, their requests, their differences, and one statement that writes them all.
-    assert everyone.statements <= AROUND + 4 * PORTIONS
+    # A portion: the stations, their differences, and one statement that writes them all; nobody has sent new rows.
+    assert everyone.statements <= AROUND + 3 * PORTIONS
     assert everyone.transactions == PORTIONS
     assert everyone.rows_written == STATIONS
     assert everyone.rows_read <= 2 * STATIONS + AROUND
-    assert some.statements <= AROUND + 4
+    assert some.statements <= AROUND + 3
     assert some.rows_read <= 2 * 100 + AROUND
     assert cloud.one("SELECT count(*) FROM alert WHERE kind = 'dead-letters'") == 100
     # An alert that opens: its row, and the row read back for its words. Nobody is told here.
     assert opening.statements <= AROUND + 5 + 2 * 100
     assert after_history.statements <= some.statements + 1
     assert after_history.rows_read <= some.rows_read + AROUND
+    # Rows of one more request of each: what was sent before is not read again.
+    assert sending.statements <= some.statements + 100 // TOGETHER + 1 + 100 // RANGES + 1
+    assert sending.rows_read <= some.rows_read + 100 + AROUND

@@ -77,7 +77,7 @@ def test_an_alert_arrives_signed_with_its_id_and_its_words(
     assert document["delivery_id"] == got.delivery_id == got.headers["idempotency-key"]
     assert document["event"] == "alert.opened"
     assert document["alert"]["alert_id"] == "demo-1.1"
-    assert document["alert"]["text"].endswith("3 of them")
+    assert document["alert"]["text"].endswith("(3 of them).")
     timestamp = int(got.headers["x-aquasmart-timestamp"])
     assert abs(timestamp - time.time() * 1000) < 60_000
     secret = bytes.fromhex(new.secret)
@@ -194,6 +194,50 @@ def test_a_message_that_its_receiver_cannot_digest_holds_up_no_other(told: Told)
         assert told.cycle() == "5 delivered, 1 to be tried again"
         assert {told.state(each).state for each in others} == {"delivered"}
         assert told.state(poison[0]).attempts == 2
+
+
+def test_one_that_is_slow_but_works_is_told_each_once_and_keeps_nobody_for_long(told: Told) -> None:
+    def slowly(_: Any) -> str:
+        time.sleep(0.3)
+        return OK
+
+    with WebhookReceiver(slowly) as receiver:
+        ids = told.tell(told.add(receiver.url), 6)
+        told.job.turn_s = 0.5
+        assert told.cycle() == "2 delivered"
+        assert sorted(told.state(each).attempts for each in ids) == [0] * 4 + [1] * 2
+        told.cycle()
+        told.cycle()
+        assert {told.state(each).state for each in ids} == {"delivered"}
+        assert len(receiver.got) == 6
+
+
+def test_what_was_delivered_is_kept_although_a_later_call_does_not_come_back(
+    told: Told, receiver: WebhookReceiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where a name server hangs: no timeout of ours ends that call."""
+    import threading
+
+    from aquasmart_cloud.services import delivering
+
+    stuck, real, calls = threading.Event(), told.job.posting, []
+
+    class Stuck(Posting):
+        def post(self, url: str, secret: bytes, delivery_id: str, body: bytes, now_ms: int) -> Any:
+            calls.append(delivery_id)
+            if len(calls) == 3:
+                stuck.wait(20)
+            return real.post(url, secret, delivery_id, body, now_ms)
+
+    ids = told.tell(told.add(receiver.url), 5)
+    told.job.posting = Stuck(LOOPBACK)
+    monkeypatch.setattr(delivering, "PATIENCE_S", 1.0)
+    assert told.cycle() == "2 delivered"
+    stuck.set()
+    assert sorted(told.state(each).state for each in ids) == ["delivered"] * 2 + ["waiting"] * 3
+    told.job.posting = real
+    told.now_ms += outbox.CLAIM_MS
+    assert told.cycle() == "3 delivered"
 
 
 def test_private_addresses_are_refused_unless_the_operator_allows_them(

@@ -8,6 +8,7 @@ import pytest
 
 from aquasmart_cloud.core.errors import DatabaseError
 from aquasmart_cloud.services import alert_changes
+from aquasmart_cloud.services.alerting import Alerting
 from aquasmart_cloud.store import alert_settings, alert_watch, alerts, failures, intake, job_runs
 from aquasmart_cloud.store.intake_log import Occasion
 from aquasmart_cloud.store.job_runs import JobRun
@@ -196,6 +197,33 @@ def test_failed_foreign_events_are_told_each_once_and_alerted_of_until_they_are_
     assert failures.counts(database) == {client_id: {"dismissed": 4}}
 
 
+def test_failures_are_told_once_although_a_setting_changes_in_the_middle_of_a_look(
+    hooked: Watchful, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from aquasmart_cloud.core.normalising.incoming import incoming
+    from aquasmart_cloud.store.clients import Clients
+
+    database, now_ms = hooked.cloud.database, hooked.cloud.now_ms
+    client_id = Clients(database).add("acme", now_ms).client_id
+    rules, occasion = Clients(database).rules(client_id), Occasion(now_ms, "r", "t", "test")
+    hooked.look()
+    intake.take(database, client_id, [incoming({"n": 1}, rules)], occasion)
+    hooked.look()
+    intake.take(database, client_id, [incoming({"n": 2}, rules)], occasion)
+    real = alert_watch.new_failures
+
+    def in_the_middle(*arguments: Any) -> Any:
+        found = real(*arguments)
+        alert_settings.put(database, "fleet", "", {"leak.after_s": 1}, 1)
+        return found
+
+    monkeypatch.setattr(alert_watch, "new_failures", in_the_middle)
+    hooked.look()
+    monkeypatch.setattr(alert_watch, "new_failures", real)
+    hooked.look()
+    assert [event for event, _ in hooked.told()].count("failed-events.new") == 2
+
+
 def test_a_job_that_keeps_failing_is_alerted_of(hooked: Watchful) -> None:
     database, now_ms = hooked.cloud.database, hooked.cloud.now_ms
     job_runs.keep(database, JobRun("retention", now_ms).failed(now_ms, 5, "the disk is full"))
@@ -230,6 +258,39 @@ def test_an_alert_closed_by_hand_stays_closed_until_it_comes_back(hooked: Watchf
         ("alert.closed", "dead-letters"),
         ("alert.opened", "dead-letters"),
     ]
+
+
+def test_after_a_long_rest_the_last_requests_are_read_and_the_older_ones_are_history(
+    hooked: Watchful, sender: Sender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    diary = Diary(sender)
+    beat(sender)
+    hooked.look()
+    for number in range(5):
+        diary.say(("anomaly", {"metric": f"figure-{number}"}))
+    monkeypatch.setattr(alert_watch, "MOST_REQUESTS", 2)
+    hooked.look()
+    assert sorted(row[2] for row in hooked.current()) == ["figure-3", "figure-4"]
+    diary.say(("anomaly", {"metric": "figure-5"}))
+    hooked.look()
+    assert len(hooked.current()) == 3
+
+
+def test_a_look_that_takes_too_long_goes_on_with_the_others_next_time(watchful: Watchful) -> None:
+    """Three portions of stations; the clock lets one of them through at each look."""
+    database, now_ms = watchful.cloud.database, watchful.cloud.now_ms
+    with database.writing() as connection:
+        connection.executemany(
+            "INSERT INTO station (station_id, name, state, created_at, last_seen_at, hardware_seen, events, volume_ul,"
+            " disputed_ul) VALUES (?, '', 'active', 1, ?, '[]', 0, 0, 0)",
+            [(f"station-{number:03d}", now_ms - 86_400_000) for number in range(2 * alert_watch.PORTION + 1)],
+        )
+    for expected in (200, 400, 401):
+        with database.writing() as connection:  # everybody is heard meanwhile, and those looked at would come first
+            connection.execute("UPDATE station SET events = events + 1")
+        ticks = iter([0.0, 0.0, 99.0])
+        Alerting(database, mono_s=lambda ticks=ticks: next(ticks)).look(now_ms)  # type: ignore[misc]
+        assert watchful.cloud.one("SELECT count(*) FROM alert WHERE kind = 'offline'") == expected
 
 
 def test_two_looks_at_once_tell_nothing_twice(
