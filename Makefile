@@ -11,18 +11,19 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 export PORT STATE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run outage outage-over test test-unit check lint typecheck layers format bench mutation soak screenshots package-check lock clean
+.PHONY: help setup run outage outage-over test test-unit check lint typecheck layers format bench deb test-system mutation soak power-cut screenshots package-check lock clean
 
 help: ## List the verbs
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  \033[36m%-15s\033[0m %s\n", $$1, $$2}'
 
-$(VENV)/run.stamp: requirements/build.txt requirements/station.txt requirements/cloud.txt station/pyproject.toml cloud/pyproject.toml
+$(VENV)/run.stamp: requirements/build.txt requirements/station.txt requirements/panel.txt requirements/cloud.txt station/pyproject.toml cloud/pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { echo "AquaSmart needs Python 3.11 or later: no '$(PYTHON)' on the PATH. Install it, or say which: make PYTHON=/path/to/python3"; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "AquaSmart needs Python 3.11 or later; '$(PYTHON)' is $$($(PYTHON) -V). Say which to use: make PYTHON=/path/to/python3.11"; exit 1; }
 	@[ -x $(BIN)/python ] || { echo "setup: creating $(VENV)"; $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "Python has no venv module: on Debian, apt-get install python3-venv"; exit 1; }; }
 	@echo "setup: installing pinned packages"
 	@$(PIP) --require-hashes -r requirements/build.txt
 	@$(PIP) --require-hashes -r requirements/station.txt
+	@$(PIP) --require-hashes -r requirements/panel.txt
 	@$(PIP) --require-hashes -r requirements/cloud.txt
 	@$(PIP) --no-build-isolation --no-deps -e station -e cloud
 	@touch $@
@@ -45,7 +46,7 @@ outage-over: ## Restore it
 
 test: $(VENV)/dev.stamp ## Every test this machine can run; says which it could not and why (JOBS=1: one after the other)
 	@mkdir -p build && rm -rf build/coverage && mkdir -p build/coverage
-	@$(BIN)/python -m coverage run -m pytest $(if $(filter 1,$(JOBS)),,-n $(JOBS) --dist worksteal) $(ARGS)
+	@$(BIN)/python -m coverage run -m pytest --ignore tests/system $(if $(filter 1,$(JOBS)),,-n $(JOBS) --dist worksteal) $(ARGS)
 	@$(BIN)/python -m coverage combine -q
 	@$(BIN)/python -m coverage report --include='*/core/*,*/meters/*' --fail-under=95 > build/coverage/core.txt || { cat build/coverage/core.txt; echo "coverage of core/ and meters/ is below 95 %"; exit 1; }
 	@$(BIN)/python -m coverage report --fail-under=85 > build/coverage/all.txt || { cat build/coverage/all.txt; echo "coverage is below 85 %"; exit 1; }
@@ -53,6 +54,13 @@ test: $(VENV)/dev.stamp ## Every test this machine can run; says which it could 
 
 test-unit: $(VENV)/dev.stamp ## The fast half: pure cores, contract vectors
 	@$(BIN)/python -m pytest tests/unit tests/contract $(ARGS)
+
+deb: $(VENV)/run.stamp ## Debian packages of station and cloud (ONLY=station|cloud), build/deb
+	@for p in $(or $(ONLY),station cloud); do $(BIN)/python -m deploy.deb.build $$p || exit 1; done
+
+test-system: $(VENV)/dev.stamp ## The packages on a booted Debian (systemd-nspawn): kills, full disk, cut network, sandbox; build/system-report.md
+	@mkdir -p build && $(BIN)/python -m pytest tests/system --ignore tests/system/powercut $(if $(filter 1,$(JOBS)),,-n 2 --dist load) $(ARGS)
+	@$(BIN)/python -m pytest tests/system/powercut $(ARGS)
 
 check: lint typecheck layers package-check ## Everything static
 
@@ -79,14 +87,17 @@ bench: $(VENV)/dev.stamp ## Figures beside the naive scheme (ONLY=log|reader|syn
 mutation: $(VENV)/dev.stamp ## Mutation testing of both cores: a reported figure, build/mutation.json
 	@mkdir -p build && bash tests/mutation.sh
 
-soak: $(VENV)/dev.stamp ## Random faults against the real processes, N sequences (N, SEED, REPORT), build/soak.md
-	@$(BIN)/python -m tests.soak --sequences $(or $(N),200) $(if $(SEED),--seed $(SEED)) --report $(or $(REPORT),build/soak.md)
+power-cut: $(VENV)/dev.stamp ## Power cuts of an emulated station while it counts (CYCLES, SEED), build/power-cuts.md; needs root and QEMU
+	@$(BIN)/python -m tests.system.powercut --cycles $(or $(CYCLES),20) $(if $(SEED),--seed $(SEED)) --report build/power-cuts.md
+
+soak: $(VENV)/dev.stamp ## Random faults against the real processes, N sequences (N, SEED, FIRST, RESULTS, REPORT), build/soak.md
+	@$(BIN)/python -m tests.soak --sequences $(or $(N),200) $(if $(SEED),--seed $(SEED)) $(if $(FIRST),--first $(FIRST)) $(if $(RESULTS),--results $(RESULTS)) --report $(or $(REPORT),build/soak.md)
 
 screenshots: $(VENV)/dev.stamp ## Renew the pictures in docs/ from the browser test
 	@AQUASMART_SCREENSHOTS=docs/images $(BIN)/python -m pytest tests/browser -q
 
 lock: ## Renew requirements/*.txt from *.in (needs uv; no index address is recorded)
-	@cd requirements && for f in build station cloud dev; do uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --allow-unsafe --no-strip-extras $$f.in -o $$f.txt; done
+	@cd requirements && for f in build station panel cloud dev; do uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --allow-unsafe --no-strip-extras $$f.in -o $$f.txt; done
 
 clean: ## Remove .venv and build products; var/ (your station's log) stays
 	@rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache mutants

@@ -62,6 +62,15 @@ def _can_have_networks() -> bool:
     return made.returncode == 0
 
 
+def _can_boot_containers() -> bool:
+    """Whether a Debian can be made and booted in a container: root, the programs, a cgroup2 tree that we may write."""
+    if not (_can_have_networks() and _programs("systemd-nspawn", "mmdebstrap", "nsenter", "chroot")()):
+        return False
+    mounts = [line.split() for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    places = [Path(fields[4]) for fields in mounts if fields[fields.index("-") + 1] == "cgroup2"]
+    return bool(places) and os.access(places[0], os.W_OK)
+
+
 CAPABILITIES: dict[str, Capability] = {
     "chromium": Capability(
         lambda: _any_program("chromium", "chromium-browser", "google-chrome")() and _any_program("chromedriver")(),
@@ -87,6 +96,21 @@ CAPABILITIES: dict[str, Capability] = {
     ),
     "promtool": Capability(_programs("promtool"), "Prometheus' checker of metrics: apt-get install prometheus"),
     "netns": Capability(_can_have_networks, "root and network namespaces: run as root; apt-get install iproute2"),
+    "qemu": Capability(
+        lambda: (
+            os.geteuid() == 0
+            and _programs("qemu-system-x86_64", "nbdkit", "mmdebstrap", "mke2fs", "cpio")()
+            and any(shutil.which("depmod", path=path) for path in (None, "/usr/sbin", "/sbin"))
+        ),
+        "an emulated machine: run as root; apt-get install qemu-system-x86 nbdkit mmdebstrap cpio kmod e2fsprogs",
+    ),
+    "nspawn": Capability(
+        _can_boot_containers,
+        "root, cgroup2 and systemd in containers: run as root; apt-get install systemd-container mmdebstrap iproute2",
+    ),
+    "packaging": Capability(
+        _programs("dpkg-deb", "lintian"), "Debian's packaging tools: apt-get install dpkg-dev lintian"
+    ),
     "strace": Capability(_programs("strace"), "strace: apt-get install strace"),
 }
 

@@ -24,7 +24,7 @@ collect_wheels() { # NAME → the folder with every wheel that requirements/NAME
   echo "$folder"
 }
 
-check() { # NAME MODULE OTHER COMMAND
+check() { # NAME MODULE OTHER COMMAND [EXTRA]: alone its command must work, with its extra every module
   local wheels venv=$work/$1 source=$work/$1-source
   wheels=$(collect_wheels "$1")
   # Built from a copy of what belongs to the package, so that nothing lying about in build/ or an egg-info counts.
@@ -33,12 +33,16 @@ check() { # NAME MODULE OTHER COMMAND
   "$python" -m pip wheel --quiet --disable-pip-version-check --no-index --no-build-isolation --no-deps "$source" -w "$work/$1-wheel"
   "$python" -m venv --without-pip "$venv"
   pip_for "$venv/bin/python" install --no-index --no-deps "$wheels"/*.whl "$work/$1-wheel"/*.whl
+  (cd "$work" && "$venv/bin/$4" --help >/dev/null) || { echo "package-check: $4 --help failed"; return 1; }
+  if [ -n "${5:-}" ]; then
+    wheels=$(collect_wheels "$5")
+    pip_for "$venv/bin/python" install --no-index --no-deps "$wheels"/*.whl
+  fi
   # What the package declares must be satisfied by what is pinned.
   pip_for "$venv/bin/python" check
   (cd "$work" && "$venv/bin/python" -I -W error - "$2" "$3" <"$OLDPWD/tests/import_all.py")
-  (cd "$work" && "$venv/bin/$4" --help >/dev/null) || { echo "package-check: $4 --help failed"; return 1; }
 }
 
 mkdir -p build/wheels
-check station aquasmart_station aquasmart_cloud aquasmart
+check station aquasmart_station aquasmart_cloud aquasmart panel
 check cloud aquasmart_cloud aquasmart_station aquasmart-cloud

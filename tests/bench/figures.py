@@ -60,6 +60,9 @@ class Sizes:
     naive_ingest_rows: int
     stations: int
     minutes: int
+    month_batches: int
+    """Of 10,000 events, for each of four stations."""
+    foreign_events: int
     queries: int
     recoveries: int
     drains: int
@@ -84,6 +87,8 @@ FULL = Sizes(
     naive_ingest_rows=200_000,
     stations=500,
     minutes=180,
+    month_batches=260,
+    foreign_events=20_000,
     queries=60,
     recoveries=3,
     drains=3,
@@ -105,6 +110,8 @@ TINY = Sizes(
     naive_ingest_rows=400,
     stations=3,
     minutes=5,
+    month_batches=1,
+    foreign_events=200,
     queries=3,
     recoveries=1,
     drains=1,

@@ -40,7 +40,7 @@ def measure(sizes: Sizes) -> Iterator[Figure]:
     if why_not := missing(("postgresql",)):
         yield Figure("ingest.postgresql.batch_500", None, "events/s", BUDGETS[COMPARED], at_least=True, why_not=why_not)
         return
-    with _postgresql() as url, site(cloud_settings={"AQUASMART_DATABASE_URL": url}) as place:
+    with postgresql() as url, site(cloud_settings={"AQUASMART_DATABASE_URL": url}) as place:
         yield from _store("ingest.postgresql", place, sizes, naive, naive_disk, lambda: _server_bytes(url))
 
 
@@ -76,7 +76,7 @@ def _store(
 
 
 @contextlib.contextmanager
-def _postgresql() -> Iterator[str]:
+def postgresql() -> Iterator[str]:
     server = Postgres(on_disk=True)
     try:
         server.make()

@@ -1,4 +1,4 @@
-"""The reader over a long time and on a bad disk: memory after 10⁶ events, poll lateness while the disk stalls."""
+"""The reader: from reading to commit, memory after 10⁶ events, poll lateness while the disk stalls."""
 
 from __future__ import annotations
 
@@ -12,10 +12,15 @@ from pathlib import Path
 
 from demo.site import Site
 
-from .figures import Figure, Sizes
+from .figures import Figure, Sizes, percentile
 from .flash import NoFlash, flash
+from .log import Bare
 from .machines import await_, bare_interpreter_mb, python_module, site, steady_meter
 
+COMMIT_INTERVAL_MS = 1_000
+"""The default."""
+LOOK_S = 0.002
+COMMITTED = "SELECT position, mono_ms FROM event WHERE position > ? ORDER BY position"
 GROWTH_MB = 1.0
 LATE_MS = 20.0
 """What the meters' bench (H2) asks of a poll's tick, p99."""
@@ -26,8 +31,39 @@ WINDOW_POLLS = 600
 
 
 def measure(sizes: Sizes) -> Iterator[Figure]:
+    yield from _committed(sizes)
     yield from _memory(sizes)
     yield from _stall(sizes)
+
+
+def _committed(sizes: Sizes) -> Iterator[Figure]:
+    """From a reading to its commit, at the defaults: what may be lost with a power cut, until it comes as a catch-up.
+
+    Seen from outside: another process polls the log; a reading's own time is in its row.
+    """
+    ages_ms: list[float] = []
+    with site(meters=[steady_meter(1_000_000)]) as place, Bare(place.root / "bare") as bare:
+        log = place.root / "station" / "log.db"
+        for name in ("meter:tap-1", "reader"):
+            place.start(name)
+        await_("the reader commits", lambda: _rows(log) > 20)
+        newest, until = _rows(log), time.monotonic() + sizes.online_s
+        with contextlib.closing(sqlite3.connect(f"file:{log}?mode=ro", uri=True, timeout=10)) as connection:
+            while time.monotonic() < until or not ages_ms:
+                found = connection.execute(COMMITTED, (newest,)).fetchall()
+                now_ms = time.clock_gettime_ns(time.CLOCK_BOOTTIME) / 1e6
+                ages_ms += [now_ms - mono_ms for _, mono_ms in found]
+                newest = found[-1][0] if found else newest
+                time.sleep(LOOK_S)
+        floor_ms = percentile([bare.timed_ms(number) for number in range(sizes.commits)], 99)
+    yield Figure(
+        "reader.committed_p99",
+        percentile(ages_ms, 99),
+        "ms",
+        COMMIT_INTERVAL_MS + 2 * floor_ms,
+        reference=floor_ms,
+        reference_is=f"a bare fdatasync, p99; the budget is the commit interval and two of it; {len(ages_ms)} readings",
+    )
 
 
 def _memory(sizes: Sizes) -> Iterator[Figure]:

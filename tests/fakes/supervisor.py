@@ -21,6 +21,8 @@ class Supervisor:
     def __init__(self, site: Site, service: str) -> None:
         self._site, self._service = site, service
         self.messages: list[str] = []
+        self.petted_s: list[float] = []
+        """When the watchdog was petted; monotonic."""
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -69,4 +71,6 @@ class Supervisor:
                 return
             # systemd drops what is not UTF-8.
             with contextlib.suppress(UnicodeDecodeError):
-                self.messages += data.decode().splitlines()
+                lines = data.decode().splitlines()
+                self.messages += lines
+                self.petted_s += [time.monotonic()] * ("WATCHDOG=1" in lines)

@@ -67,6 +67,12 @@ class StationLog:
         )
         return [LogRow(row[0], str(UUID(bytes=row[1])), row[2], row[3], KINDS[row[4]], *row[5:]) for row in found]
 
+    def flagged(self, flag: int) -> tuple[int, int]:
+        """How many of the meters' rows have this flag, and how many have not."""
+        with_flag = "SELECT coalesce(sum(e.flags & ? <> 0), 0), count(*) FROM event e JOIN stream s USING (stream)"
+        [(having, rows)] = self._query(f"{with_flag} WHERE s.meter_id IS NOT NULL", (flag,))
+        return having, rows - having
+
     def raw(self) -> list[tuple[Any, ...]]:
         """Every column of every event, for comparing bytes before and after."""
         return self._query("SELECT * FROM event ORDER BY position")

@@ -3,6 +3,7 @@ nothing counted is lost, and the station says what is wrong. Real processes, a r
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 
 from aquasmart_station.adapters.live import LiveBoard
+from aquasmart_station.core.model import Flag
 from aquasmart_station.core.showing import ServiceState
 from tests.integration.backlog import write_backlog
 from tests.integration.balance import assert_books_balance
@@ -38,6 +40,11 @@ def degraded(world: World) -> list[str]:
     found = reasons(world)
     assert not {"disk-full", "disk-low"} <= set(found), "one word for one disk"
     return [reason for reason in found if reason == "disk-full"]
+
+
+def said_last(world: World) -> list[str]:
+    """The reasons in the log's last word on them."""
+    return list(json.loads([row.data for row in world.log.rows() if row.kind == "degraded"][-1] or "")["reasons"])
 
 
 def reasons(world: World) -> list[str]:
@@ -78,6 +85,10 @@ def test_a_disk_that_fills_up_while_running(tight: tuple[World, Filler]) -> None
     eventually(lambda: degraded(world) == [] and reserve.exists(), "space again: the alarm ends, the reserve is back")
     rows = [row.data for row in world.log.rows() if row.kind == "degraded"]
     assert any('"disk-full"' in (row or "") for row in rows)
+    eventually(lambda: said_last(world) == [], "the last row that says why the station is degraded says no reason")
+    degraded_rows, sound_rows = world.log.flagged(Flag.DEGRADED)
+    assert degraded_rows > 0, "no row counted on a full disk says so"
+    assert sound_rows > 0, "rows from before say that they are degraded"
     settled(world)
     assert late_ms < 50
 

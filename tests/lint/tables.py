@@ -14,6 +14,9 @@ SCHEMA = "cloud/src/aquasmart_cloud/store/schema.py"
 NOT_BY_STATION: Mapping[str, str] = {
     "policy": "demands of the whole fleet; one row for each",
     "config_document": "of the fleet or a group as much as of a station; a few rows by hand, copied to every node",
+    "alert_setting": "of the fleet or a group as much as of a station; a few rows by hand, copied to every node",
+    "webhook": "belongs to a receiver; a handful of rows by hand",
+    "outbox": "a queue by receiver, emptied within minutes and forgotten after a month; its keys are drawn",
     "lease": "belongs to the one process that works; one row",
     "job_run": "one row for each job of the worker",
     "fleet_rollup": "of the whole fleet: a row for each minute, hour and day, however many stations; on one node",

@@ -1,10 +1,11 @@
-"""A worker of a run: its own cloud and nursery, and every so many'th sequence. Tells each result as a line of JSON."""
+"""A worker of a run: its own cloud and nursery. A line tells it a sequence's number, a line its result."""
 
 from __future__ import annotations
 
 import json
 import sys
 from pathlib import Path
+from typing import TextIO
 
 from tests.fakes.nursery import Nursery
 from tests.integration.outpost import House
@@ -13,12 +14,13 @@ from .plan import plan
 from .sequence import Result, run
 
 
-def main(seed: int, indices: range, folder: Path, template: Path) -> None:
+def main(seed: int, numbers: TextIO, folder: Path, template: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     house = House(folder / "house", template)
     try:
         with Nursery() as nursery:
-            for index in indices:
+            for line in numbers:
+                index = int(line)
                 _tell(run(plan(seed, index), house, folder / f"sequence-{index}", nursery.start))
     finally:
         house.close()
@@ -31,4 +33,7 @@ def _tell(result: Result) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), range(*(int(word) for word in sys.argv[2:5])), Path(sys.argv[5]), Path(sys.argv[6]))
+    try:
+        main(int(sys.argv[1]), sys.stdin, Path(sys.argv[2]), Path(sys.argv[3]))
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from . import __version__, cli_clients, cli_policy, cli_remote, cli_store, cli_worker
+from . import __version__, cli_alerts, cli_audit, cli_clients, cli_policy, cli_remote, cli_store, cli_worker
 from .cli_wiring import Group as _Group
 from .cli_wiring import Wiring as _Wiring
 from .cli_wiring import as_json as _json
@@ -218,8 +218,9 @@ def sign_in_link(wiring: _Wiring, base_url: str | None, *, as_json: bool) -> Non
         click.echo(url)
 
 
-for _command in (cli_store.db, cli_store.audit, cli_store.rebuild, cli_store.backup, cli_store.restore_backup):
+for _command in (cli_store.db, cli_audit.audit, cli_audit.rebuild, cli_store.backup, cli_store.restore_backup):
     main.add_command(_command)
+cli_alerts.register(main)
 cli_clients.register(main)
 main.add_command(cli_worker.worker)
 main.add_command(cli_policy.policy)

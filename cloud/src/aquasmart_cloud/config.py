@@ -19,6 +19,7 @@ from typing import NoReturn
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
+from .config_telling import Telling, read_telling
 from .core.errors import ConfigError
 from .core.fault_names import BY_HEADER, FAULTS, parse_fault
 
@@ -49,6 +50,8 @@ class Config:
     """For how many whole months batches are kept; None: for ever."""
     faults: str = ""
     """'' for none, `header`, or a fault for every request (core.fault_names); never in production."""
+    telling: Telling = field(default_factory=Telling)
+    """Who is told of alerts, and where webhooks may lead."""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Config:
@@ -77,6 +80,7 @@ class Config:
             faults.append(f"AQUASMART_RETENTION_MONTHS must be a number of months from 1, not {months!r}")
         injected = env.get("AQUASMART_FAULTS", "")
         faults += _injection_faults(injected, env.get("AQUASMART_MODE") or PRODUCTION)
+        telling = read_telling(env, faults, _smtp_password)
         if faults:
             raise ConfigError(faults)
         return cls(
@@ -86,6 +90,7 @@ class Config:
             bind=bind,
             retention_months=int(months) if months else None,
             faults=injected,
+            telling=telling,
         )
 
     @classmethod
@@ -120,6 +125,10 @@ def _secret(path: Path, what: str, fault_of: Callable[[str], str], faults: list[
     if fault := fault_of(text):
         faults.append(f"{what} {path} {fault}")
     return text
+
+
+def _smtp_password(path: Path, faults: list[str]) -> str:
+    return _secret(path, "the mail server's password", lambda text: "" if text else "is empty", faults)
 
 
 def _master_key_fault(text: str) -> str:

@@ -6,11 +6,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from .config import Config
+from .outgoing.posting import Posting
+from .services.alerting import Alerting
+from .services.delivering import Delivering
 from .services.fleet_filling import FleetFilling
 from .services.housekeeping import Months, OldKeys, Retention
 from .services.retrying import RetryQueue
 from .services.working import Job
 from .store.database import Database
+from .store.webhooks import Webhooks
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +25,15 @@ class Workplace:
     config: Config
 
 
+def _deliveries(at: Workplace) -> Job:
+    telling = at.config.telling
+    webhooks = Webhooks(at.database, at.config.master_key)
+    return Delivering(at.database, webhooks, telling, Posting(telling.webhook_allow))
+
+
 JOBS: tuple[Callable[[Workplace], Job], ...] = (
+    lambda at: Alerting(at.database, at.config.telling),
+    _deliveries,
     lambda at: Months(at.database),
     lambda at: RetryQueue(at.database),
     lambda at: FleetFilling(at.database),

@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from aquasmart_cloud.cli import main
+from aquasmart_cloud.store.database import Database
 from tests.contract.messages import meterless_header
 from tests.fakes.postgres import Postgres
 from tests.integration.cloud.senders import MASTER_KEY, NOW_MS, CloudUnderTest, Run, Sender
@@ -33,6 +34,22 @@ def store(request: pytest.FixtureRequest) -> Store:
 def cloud(store: Store, tmp_path: Path) -> Iterator[CloudUnderTest]:
     with store.cloud(tmp_path) as made:
         yield made
+
+
+@pytest.fixture
+def elsewhere(store: Store, postgres: Postgres, tmp_path: Path) -> Iterator[Database]:
+    """An empty database of the other kind."""
+    if store.kind == "postgresql":
+        (tmp_path / "moved").mkdir()
+        database = Database(f"sqlite:///{tmp_path}/moved/cloud.db")
+        yield database
+        database.close()
+        return
+    name = postgres.fresh(empty=True)
+    database = Database(postgres.url(name))
+    yield database
+    database.close()
+    postgres.drop(name)
 
 
 @pytest.fixture

@@ -1,4 +1,7 @@
-"""Many senders of the very same signed batches, against a real gunicorn, until each has heard 200 for all of them."""
+"""Many senders of the very same requests, against a real gunicorn, until each has heard that all of them are taken.
+
+Signed batches of stations, and foreign events of clients or of stations that sign.
+"""
 
 from __future__ import annotations
 
@@ -36,6 +39,32 @@ class Message:
     key: Key
     body: bytes
     rows: int
+    target = "/v1/ingest"
+    taken = frozenset({200})
+
+    def headers(self) -> dict[str, str]:
+        return _signed(self.key, self.target, self.body)
+
+    def inserted(self, answer: Any) -> int:
+        return int(answer["data"]["inserted"])
+
+
+@dataclass(frozen=True)
+class Events:
+    """Foreign events as they are sent, by everyone alike: with a client's token, or signed by a station."""
+
+    sender: str | Key
+    body: bytes
+    target = "/api/events"
+    taken = frozenset({200, 201, 207, 409, 422})
+
+    def headers(self) -> dict[str, str]:
+        if isinstance(self.sender, Key):
+            return _signed(self.sender, self.target, self.body)
+        return {"Authorization": f"Bearer {self.sender}", "Content-Type": "application/json"}
+
+    def inserted(self, answer: Any) -> int:
+        return int(answer["processed"])
 
 
 class Crowd:
@@ -48,10 +77,10 @@ class Crowd:
         """Sum of `inserted` over all answers that arrived."""
         self.refused: list[str] = []
         self.broken = 0
-        """Requests that ended without a 200: the connection was lost, or 503."""
+        """Requests that were not taken: the connection was lost, or 503."""
 
-    def send_all(self, lists: Sequence[Sequence[Message]]) -> None:
-        """Returns when every thread has heard 200 for each of its messages."""
+    def send_all(self, lists: Sequence[Sequence[Message | Events]]) -> None:
+        """Returns when every thread has heard of each of its messages that it was taken."""
         threads = [threading.Thread(target=self._send_list, args=(messages,), daemon=True) for messages in lists]
         for thread in threads:
             thread.start()
@@ -61,18 +90,18 @@ class Crowd:
         assert self.refused == []
         assert not any(thread.is_alive() for thread in threads), f"not done within {PATIENCE_S} s"
 
-    def _send_list(self, messages: Sequence[Message]) -> None:
+    def _send_list(self, messages: Sequence[Message | Events]) -> None:
         line = HTTPConnection("127.0.0.1", self._port, timeout=20)
         try:
             for message in messages:
-                while (status := self._try(line, message)) != 200:
+                while (status := self._try(line, message)) not in message.taken:
                     if status not in {0, 503}:
                         return
                     time.sleep(0.05)
         finally:
             line.close()
 
-    def _try(self, line: HTTPConnection, message: Message) -> int:
+    def _try(self, line: HTTPConnection, message: Message | Events) -> int:
         """One request; its status, 0 where no answer came."""
         try:
             status, text = _post(line, message)
@@ -80,8 +109,8 @@ class Crowd:
             line.close()  # the next request opens it anew
             status, text = 0, b""
         with self._lock:
-            if status == 200:
-                self.inserted += json.loads(text)["data"]["inserted"]
+            if status in message.taken:
+                self.inserted += message.inserted(json.loads(text))
             elif status in {0, 503}:
                 self.broken += 1
             else:
@@ -89,21 +118,23 @@ class Crowd:
         return status
 
 
-def _post(line: HTTPConnection, message: Message) -> tuple[int, bytes]:
+def _post(line: HTTPConnection, message: Message | Events) -> tuple[int, bytes]:
+    line.request("POST", message.target, message.body, message.headers())
+    answer = line.getresponse()
+    return answer.status, answer.read()
+
+
+def _signed(key: Key, target: str, body: bytes) -> dict[str, str]:
+    """Every repetition is signed afresh."""
     timestamp = str(time.time_ns() // 1_000_000)
-    key = message.key
-    headers = {
+    string = ref.signing_string(timestamp, "POST", target, key.station_id, body)
+    return {
         "X-Station-Id": key.station_id,
         "X-Key-Id": key.key_id,
         "X-Timestamp": timestamp,
-        "X-Signature": ref.signature(
-            key.key, ref.signing_string(timestamp, "POST", "/v1/ingest", key.station_id, message.body)
-        ),
+        "X-Signature": ref.signature(key.key, string),
         "X-Software-Version": "0.1.0",
     }
-    line.request("POST", "/v1/ingest", message.body, headers)
-    answer = line.getresponse()
-    return answer.status, answer.read()
 
 
 @dataclass

@@ -1,25 +1,27 @@
-"""Moving house and backups: every row arrives, a broken copy goes on, and nothing is copied over something else."""
+"""Moving house: every row arrives, a broken copy goes on, and nothing is copied over something else."""
 
 from __future__ import annotations
 
 import json
+import signal
 import sqlite3
-import threading
-from collections.abc import Callable, Iterator
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from sqlalchemy import inspect, select
 
-from aquasmart_cloud.core.errors import DatabaseError
+from aquasmart_cloud.store import bulk
 from aquasmart_cloud.store.auditing import verify_station
 from aquasmart_cloud.store.copying import CopyError, copy_database
 from aquasmart_cloud.store.database import Database
-from aquasmart_cloud.store.saving import back_up, restore
 from aquasmart_cloud.store.stations import Stations
 from tests.fakes.postgres import Postgres
 from tests.integration.cloud.senders import MASTER_KEY, NOW_MS, CloudUnderTest, Run, Sender
+from tests.integration.store import everything
 from tests.integration.store.conftest import BASE
-from tests.integration.store.stores import Store
 
 Run_ = Callable[..., tuple[int, str, str]]
 
@@ -28,22 +30,7 @@ class BrokenOff(Exception):
     """What a test does to a copy."""
 
 
-@pytest.fixture
-def elsewhere(store: Store, postgres: Postgres, tmp_path: Path) -> Iterator[Database]:
-    """An empty database of the other kind."""
-    if store.kind == "postgresql":
-        (tmp_path / "moved").mkdir()
-        database = Database(f"sqlite:///{tmp_path}/moved/cloud.db")
-        yield database
-        database.close()
-        return
-    name = postgres.fresh(empty=True)
-    database = Database(postgres.url(name))
-    yield database
-    database.close()
-    postgres.drop(name)
-
-
+PARTITIONS = ("batch_", "notable_")
 pytestmark = pytest.mark.needs("postgresql")
 
 
@@ -112,46 +99,91 @@ def test_a_copy_that_is_not_alike_is_found(filled: CloudUnderTest, elsewhere: Da
         copy_database(filled.database, elsewhere, NOW_MS)
 
 
-def test_a_backup_while_the_cloud_runs_and_the_way_back(
-    filled: CloudUnderTest, sender: Sender, elsewhere: Database, tmp_path: Path
+def test_a_source_that_goes_on_is_refused_unless_its_moment_is_enough(
+    filled: CloudUnderTest, sender: Sender, elsewhere: Database
 ) -> None:
-    over = threading.Event()
+    run = Run(BASE + 9_000)
+    came = iter([run.batch([1, 2])])
 
-    def send() -> None:
-        run = Run(BASE + 9_000)
-        while not over.is_set():
-            sender.take(run.batch([1, 2]))
-        filled.app.extensions["aquasmart"].database.close()
+    def meanwhile(*_: object) -> None:
+        if (batch := next(came, None)) is not None:
+            sender.take(batch)
 
-    thread = threading.Thread(target=send)
-    thread.start()
-    file = tmp_path / "backup.db"
-    try:
-        back_up(filled.database, file, NOW_MS)
-    finally:
-        over.set()
-        thread.join()
-    assert file.stat().st_mode & 0o777 == 0o600
-    assert [each.name for each in tmp_path.glob("backup*")] == ["backup.db"]
-    restored = restore(file, elsewhere, NOW_MS)
-    assert restored.totals["volume_ul"] > 0
+    with pytest.raises(CopyError, match=r"written while.*batch \+1"):
+        copy_database(filled.database, elsewhere, NOW_MS, meanwhile)
+    with pytest.raises(CopyError, match="changed since"):
+        copy_database(filled.database, elsewhere, NOW_MS)
+
+
+def test_a_moment_of_a_running_cloud_is_whole(filled: CloudUnderTest, sender: Sender, elsewhere: Database) -> None:
+    run = Run(BASE + 9_000)
+
+    def meanwhile(*_: object) -> None:
+        sender.take(run.batch([1, 2]))
+
+    before = filled.one("SELECT volume_ul FROM station")
+    copied = copy_database(filled.database, elsewhere, NOW_MS, meanwhile, moment_is_enough=True)
+    assert copied.totals["volume_ul"] == before
+    assert copied.since["batch"] > 1
     assert verify_station(elsewhere, Stations(elsewhere, MASTER_KEY), "demo-1").findings == ()
-    with pytest.raises(CopyError, match="exists already"):
-        back_up(filled.database, file, NOW_MS)
-    with pytest.raises(CopyError, match="not empty"):
-        restore(file, elsewhere, NOW_MS)
 
 
-def test_a_damaged_backup_is_refused(filled: CloudUnderTest, elsewhere: Database, tmp_path: Path) -> None:
-    file = tmp_path / "backup.db"
-    back_up(filled.database, file, NOW_MS)
-    whole = file.read_bytes()
-    file.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(DatabaseError):
-        restore(file, elsewhere, NOW_MS)
-    file.write_bytes(b"no database" * 1000)
-    with pytest.raises(DatabaseError, match="cannot be read"):
-        restore(file, elsewhere, NOW_MS)
+def test_every_table_is_copied_with_every_column(cloud: CloudUnderTest, elsewhere: Database) -> None:
+    """Whatever tables there are: what the database has is what the schema lists, and all of it arrives."""
+    everything.fill(cloud.database)
+    copied = copy_database(cloud.database, elsewhere, NOW_MS)
+    assert set(copied.tables.values()) == {everything.ROWS}
+    with cloud.database.engine.connect() as one, elsewhere.engine.connect() as other:
+        there = {name for name in inspect(one).get_table_names() if not name.startswith(PARTITIONS)}
+        assert there - {"alembic_version"} == set(copied.tables)
+        for table in bulk.tables():
+            assert table.primary_key.columns, f"{table.name} has no key to be copied by"
+            expected, found = (sorted(map(repr, each.execute(select(table)))) for each in (one, other))
+            assert expected == found, table.name
+
+
+def test_nothing_counts_by_itself(postgres: Postgres) -> None:
+    """A sequence would stand at 1 after a copy, and give numbers again that are taken."""
+    database = Database(postgres.url(name := postgres.fresh()))
+    with database.reading() as connection:
+        assert connection.execute("SELECT count(*) FROM pg_class WHERE relkind = 'S'").fetchone() == (0,)
+    database.close()
+    postgres.drop(name)
+
+
+def test_old_months_get_partitions_of_their_own(cloud: CloudUnderTest, elsewhere: Database) -> None:
+    everything.fill(cloud.database)
+    copy_database(cloud.database, elsewhere, NOW_MS)
+    if elsewhere.kind == "postgresql":
+        with elsewhere.reading() as connection:
+            assert connection.execute("SELECT count(*) FROM batch_default").fetchone() == (0,)
+
+
+def test_a_table_that_nobody_knows_is_not_left_behind(cloud: CloudUnderTest, elsewhere: Database) -> None:
+    with cloud.database.writing() as connection:
+        connection.execute("CREATE TABLE of_somebody (a INTEGER)")
+    with pytest.raises(CopyError, match="does not know: of_somebody"):
+        copy_database(cloud.database, elsewhere, NOW_MS)
+
+
+@pytest.mark.timeout(600)
+def test_killed_at_one_boundary_after_another_it_ends_with_every_row(
+    cloud: CloudUnderTest, elsewhere: Database
+) -> None:
+    everything.fill(cloud.database)
+    kills, at = 0, 40
+    while True:
+        command = [sys.executable, "-m", "tests.integration.store.killed_copy", cloud.database.url, elsewhere.url]
+        done = subprocess.run([*command, str(at)], capture_output=True, text=True)
+        if done.returncode == 0:
+            break
+        assert done.returncode == -signal.SIGKILL, done.stderr
+        kills, at = kills + 1, at + 29
+    assert kills > 5
+    with cloud.database.engine.connect() as one, elsewhere.engine.connect() as other:
+        for table in bulk.tables():
+            expected, found = (sorted(map(repr, each.execute(select(table)))) for each in (one, other))
+            assert expected == found, table.name
 
 
 def test_a_source_of_another_version_is_refused(cloud: CloudUnderTest, elsewhere: Database, tmp_path: Path) -> None:

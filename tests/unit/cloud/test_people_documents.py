@@ -15,7 +15,7 @@ def a_station(**changes: Any) -> dict[str, Any]:
         "station_id": "kiosk-1", "name": "Kiosk", "state": "online", "pending": 0, "oldest_pending_s": 0,
         "open_differences": 0, "clock": "ntp", "minutes": [[60_000, 5]], "differences": [], "intervals": [],
         "streams": [], "notable": [], "meters": [], "keys": [{"key_id": "k1", "created_at": 1, "revoked_at": None}],
-        "config": {"version": 0, "state": "none", "reasons": []},
+        "config": {"version": 0, "state": "none", "reasons": []}, "alerts": [],
     }  # fmt: skip
     return {**station, **changes}
 
@@ -92,9 +92,40 @@ def test_an_unknown_difference_is_shown_by_its_own_name() -> None:
 
 def test_the_fleet_counts_those_online_of_those_that_should_be() -> None:
     stations = [a_station(), a_station(state="late"), a_station(state="retired")]
-    fleet = documents.fleet({"stations": stations, "open_differences": 0})
+    fleet = documents.fleet({"stations": stations, "open_differences": 0, "alerts": []})
     assert (fleet["online"], fleet["expected"]) == (1, 2)
     assert fleet["minutes"] == [[60_000, 15]]
+
+
+def an_alert(**changes: Any) -> dict[str, Any]:
+    alert = {
+        "alert_id": "kiosk-1.1", "station_id": "kiosk-1", "severity": "warning", "state": "open", "opened_at": 1,
+        "acknowledged_by": None, "note": None,
+    }  # fmt: skip
+    return {**alert, **changes}
+
+
+def test_alerts_are_shown_urgent_ones_first_then_what_nobody_has_seen_then_the_newest() -> None:
+    found = [
+        an_alert(alert_id="old"),
+        an_alert(alert_id="new", opened_at=9),
+        an_alert(alert_id="seen", opened_at=10, state="acknowledged", acknowledged_by="Ada", note="on my way"),
+        an_alert(alert_id="leak", severity="urgent"),
+        an_alert(alert_id="job", station_id="_cloud", opened_at=0),
+        an_alert(alert_id="client", station_id="c_acme", opened_at=-1),
+    ]
+    shown = documents.alerts(found, {"kiosk-1": "Kiosk"})
+    assert [each["key"] for each in shown] == ["leak", "new", "old", "job", "client", "seen"]
+    assert [each["owner_label"] for each in shown[2:5]] == ["Kiosk", "This cloud", "c_acme"]
+    assert [each["href"] for each in shown[2:4]] == ["/stations/kiosk-1", "/"]
+    assert shown[-1]["seen_label"] == " · Ada sees to it: on my way"
+    assert shown[0]["seen_label"] == ""
+
+
+def test_a_fleet_with_many_alerts_shows_a_dozen_and_says_so() -> None:
+    fleet = documents.fleet({"stations": [a_station()], "open_differences": 0, "alerts": [an_alert()] * 30})
+    assert len(fleet["alerts"]) == 12
+    assert "The first 12 of 30" in fleet["alerts_label"]
 
 
 def test_a_scale_reads_as_its_k_factor_where_that_is_whole() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aquasmart_station.core.pacing import Pace, fleet_of, recheck_in_s, spread_s
+from aquasmart_station.core.pacing import Pace, fleet_of, recheck_in_s, spread_s, worth_keeping
 
 
 def test_a_backoff_grows_to_its_cap_and_success_ends_it() -> None:
@@ -80,3 +80,16 @@ def test_the_fleet_s_size_is_believed_where_it_is_a_number() -> None:
     assert fleet_of({"fleet": 7}, 3) == 7
     assert [fleet_of({"fleet": wrong}, 3) for wrong in (None, "7", -1, 1.5, True)] == [3] * 5
     assert fleet_of({}, 3) == 3
+
+
+def test_the_fleet_s_size_is_written_where_the_spread_changes_much() -> None:
+    assert not worth_keeping(20, 0)  # both follow within a second
+    assert worth_keeping(1_000, 0)
+    assert worth_keeping(0, 1_000)
+    assert not worth_keeping(1_100, 1_000)
+    assert worth_keeping(1_300, 1_000)
+    kept, writes = 100, 0
+    for fleet in range(100, 1_001):
+        if worth_keeping(fleet, kept):
+            kept, writes = fleet, writes + 1
+    assert writes <= 12

@@ -6,17 +6,17 @@ Read only. A finding names its place; what was let go by retention is said, and 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any
 
 from .connection import Connection
 from .database import Database
-from .replaying import DERIVED, TOTALS, Finding, Replay, derived_rows, find_holes, replay
+from .replaying import DERIVED, NAMED, TOTALS, Finding, Progress, Replay, derived_rows, find_holes, replay
 from .stations import Stations
 
-_NAMED = 20
-"""Differing rows of one table that are named; more are counted."""
+Row = tuple[Any, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class Audit:
 
 
 def verify_station(
-    database: Database, stations: Stations, station_id: str, progress: Callable[[int], None] = lambda _: None
+    database: Database, stations: Stations, station_id: str, progress: Progress = lambda *_: None
 ) -> Audit:
     """Audit one station, which may send meanwhile. Errors: StationError, DatabaseError, SealError."""
     with replay(database, stations, station_id) as reckoned:
@@ -52,7 +52,7 @@ def verify_station(
         # The rest under the station's lock, so that both sides of the comparison are of one moment.
         with database.writing(station_id) as connection, reckoned.scratch.reading() as scratch:
             reckoned.catch_up(progress)
-            findings = list(reckoned.findings)
+            findings = [*reckoned.findings, *reckoned.unnamed()]
             if extra := reckoned.stored_batches() - reckoned.batches:
                 findings.append(Finding("log", station_id, f"{extra} stored batches that no accepted request explains"))
             if not reckoned.missing:
@@ -78,10 +78,31 @@ def compare_books(stored: Connection, reckoned: Connection, station_id: str) -> 
     findings += [Finding("holes", station_id, f"named, but there is none: {hole}") for hole in wrong]
     findings += [Finding("holes", station_id, f"there is one, but it is not named: {hole}") for hole in absent]
     for table in DERIVED:
-        one, other = (Counter(derived_rows(each, table, station_id)) for each in (stored, reckoned))
-        stale, lacking = list((one - other).elements()), list((other - one).elements())
-        findings += [Finding(table, station_id, f"stored, but does not follow: {row}") for row in stale[:_NAMED]]
-        findings += [Finding(table, station_id, f"follows, but is not stored: {row}") for row in lacking[:_NAMED]]
-        if (more := len(stale) + len(lacking) - len(stale[:_NAMED]) - len(lacking[:_NAMED])) > 0:
+        more = 0
+        for said, row in _differing(derived_rows(stored, table, station_id), derived_rows(reckoned, table, station_id)):
+            if sum(1 for each in findings if each.what == table) < NAMED:
+                findings.append(Finding(table, station_id, f"{said}: {row}"))
+            else:
+                more += 1
+        if more:
             findings.append(Finding(table, station_id, f"and {more} rows more"))
     return findings
+
+
+def _differing(stored: Iterator[Row], reckoned: Iterator[Row]) -> Iterator[tuple[str, Row]]:
+    """Rows that only one side has, of a page of each: what both have is passed over.
+
+    Both come in the order of the key, so what is left over in a page stands on one side for good or is found on the
+    other side's next ones; only what differs is held, and it is let go as soon as it finds its like.
+    """
+    waiting: Counter[Row] = Counter()
+    for one, other in zip_longest(stored, reckoned):
+        if one == other:
+            continue
+        for row, by in ((one, 1), (other, -1)):
+            if row is not None:
+                waiting[row] += by
+                if not waiting[row]:
+                    del waiting[row]
+    for row, number in waiting.items():
+        yield ("stored, but does not follow" if number > 0 else "follows, but is not stored"), row

@@ -1,55 +1,42 @@
 """Moving house: every row of one database into another, verified, and resumed where it was broken off.
 
-What is read is one snapshot. Each portion is written in one transaction together with how far its table has come, so a
-copy that is killed goes on at the row after the last that is there; it does so only while the source is what it was,
-which its counts and totals tell. Nothing here knows a table by name but those totals: a new table is copied too.
+What is read is one snapshot. Each portion is written in one transaction together with the key of its last row, so a
+copy that is killed, at whatever instruction, goes on at the row after the last that is there: neither a gap nor a
+repetition, since the key is stored exactly when its rows are. It goes on only while the source is what it was, which
+its counts and totals tell, and at the end every column of every row is compared. Nothing here knows a table by name:
+a new table is copied too.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
-from sqlalchemy import (
-    BigInteger,
-    Column,
-    Connection,
-    MetaData,
-    Row,
-    String,
-    Table,
-    Text,
-    func,
-    insert,
-    inspect,
-    select,
-    update,
-)
+from sqlalchemy import BigInteger, Column, Connection, MetaData, String, Table, Text, insert, inspect, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from aquasmart_cloud.core.errors import CloudError, DatabaseError
 
-from . import migrating, schema
+from . import bulk, migrating
+from .bulk import Progress
 from .database import Database
-from .partitions import make_partitions
-
-_PORTION = 200
-"""Rows of one transaction: 200 of the largest bodies are what memory must hold."""
+from .partitions import TIME_OF, make_partitions, months_between
 
 _progress = Table(
     "copy_progress",
     MetaData(),
     Column("table_name", String(64), primary_key=True),
     Column("rows_done", BigInteger, nullable=False),
+    Column("last_key", Text),
     Column("source", Text, nullable=False),
     comment="writer: store.copying. Only there while a copy is under way",
 )
-
-Progress = Callable[[str, int, int], None]
-"""Told the table, its rows that are there, and of how many."""
+_MOST_MONTHS = 240
+"""A server whose clock once stood at 1970 must not cost a thousand partitions."""
+_OURS_BESIDES = frozenset({_progress.name, "alembic_version"})
 
 
 class CopyError(CloudError):
@@ -58,140 +45,181 @@ class CopyError(CloudError):
 
 @dataclass(frozen=True, slots=True)
 class Copied:
-    """What was copied: rows by table, and the totals that both databases agree on."""
+    """What was copied: rows by table, and the totals that both databases agree on.
+
+    `since`: what the source has taken in after the moment that was copied, rows by table; all empty where it stood
+    still, `heard` where a station was only heard.
+    """
 
     tables: dict[str, int]
     totals: dict[str, int]
+    since: dict[str, int]
 
 
-def copy_database(source: Database, target: Database, now_ms: int, progress: Progress = lambda *_: None) -> Copied:
+@dataclass(frozen=True, slots=True)
+class _Moment:
+    """What a snapshot holds, to be recognised again."""
+
+    counts: dict[str, int]
+    totals: dict[str, int]
+    last_word: int
+
+    @classmethod
+    def of(cls, connection: Connection) -> _Moment:
+        counts = {table.name: bulk.count(connection, table) for table in bulk.tables()}
+        return cls(counts, bulk.totals(connection), bulk.last_word(connection))
+
+    def text(self) -> str:
+        return json.dumps([self.counts, self.totals, self.last_word], sort_keys=True)
+
+    def since(self, former: _Moment) -> dict[str, int]:
+        """What has come since another moment: rows by table, or that stations were heard; nothing where it is alike."""
+        if self == former:
+            return {}
+        grown = {name: rows - former.counts[name] for name, rows in self.counts.items() if rows != former.counts[name]}
+        return grown or {"heard": 1}
+
+
+def copy_database(
+    source: Database,
+    target: Database,
+    now_ms: int,
+    progress: Progress = lambda *_: None,
+    *,
+    moment_is_enough: bool = False,
+) -> Copied:
     """Copy everything, or the rest of it. Both are at this version's schema then, and verified to be alike.
 
-    Errors: CopyError, DatabaseError; run it again to go on.
+    A source that was written meanwhile is refused at the end, since the copy lacks what came; `moment_is_enough`: the
+    caller wants the snapshot and nothing later (a backup). Errors: CopyError, DatabaseError; run it again to go on.
     """
     if migrating.current_revision(source) != migrating.newest_revision():
         raise CopyError(
             f"{source.name} is not at this version's schema", "'aquasmart-cloud db upgrade' brings it there"
         )
     migrating.upgrade(target)
-    make_partitions(target, now_ms)
     try:
         with source.engine.connect() as reading:
-            _one_snapshot(reading)
-            counts = {table.name: _count(reading, table) for table in _tables()}
-            totals = _totals(reading)
-            _begin(target, json.dumps([counts, totals], sort_keys=True))
-            for table in _tables():
-                _copy_table(reading, target, table, counts[table.name], progress)
-            _verify(reading, target, counts, totals, progress)
+            bulk.hold_snapshot(reading)
+            _refuse_unknown(source, reading)
+            moment = _Moment.of(reading)
+            _begin(target, moment)
+            _make_months(reading, target, now_ms)
+            for table in bulk.tables():
+                _copy_table(reading, target, table, moment.counts[table.name], progress)
+            _verify(reading, target, moment, progress)
+        since = _since(source, moment)
+        if since and not moment_is_enough:
+            raise _written_meanwhile(source, target, since)
         with target.engine.begin() as writing:
             _progress.drop(writing)
     except SQLAlchemyError as fault:
         raise DatabaseError(f"the copy was broken off: {fault}", "run the same command again: it goes on") from fault
-    return Copied(counts, totals)
+    return Copied(moment.counts, moment.totals, since)
 
 
-_THE_WORKERS = {"lease", "job_run", "fleet_rollup", "fleet_mark", "fleet_fill"}
-"""Each database's own: who works on it now, and figures that the worker fills in again from the stations' rollups."""
+def _refuse_unknown(source: Database, reading: Connection) -> None:
+    """A table that this version does not know would stay behind. Errors: CopyError."""
+    months = tuple(f"{table}_" for table in TIME_OF)
+    known = {table.name for table in bulk.tables()} | _OURS_BESIDES
+    unknown = [name for name in inspect(reading).get_table_names() if name not in known and not name.startswith(months)]
+    if unknown:
+        raise CopyError(
+            f"{source.name} has tables that this version does not know: {', '.join(sorted(unknown))}",
+            "copy with the version that made them, or drop them if they are none of AquaSmart's",
+        )
 
 
-def _tables() -> list[Table]:
-    return [table for table in schema.metadata.sorted_tables if table.name not in _THE_WORKERS]
+def _make_months(reading: Connection, target: Database, now_ms: int) -> None:
+    """A partition for each month since the first receipt: what is copied is then let go as quickly as what comes."""
+    [first_ms] = reading.exec_driver_sql("SELECT MIN(received_at) FROM batch").one()
+    months = 0 if first_ms is None else months_between(int(first_ms), now_ms)
+    make_partitions(target, now_ms, min(months, _MOST_MONTHS))
 
 
-def _one_snapshot(reading: Connection) -> None:
-    """All that follows sees the database of this moment, whoever writes meanwhile."""
-    if reading.dialect.name == "postgresql":
-        reading.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-    reading.execute(select(func.count()).select_from(schema.station))
-
-
-def _count(connection: Connection, table: Table) -> int:
-    return int(connection.execute(select(func.count()).select_from(table)).scalar_one())
-
-
-def _totals(connection: Connection) -> dict[str, int]:
-    """What the books come to: stations, rollups of each grain, ledger, named differences."""
-    station, rollup = schema.station.c, schema.rollup.c
-    interval, entry = schema.ledger_interval.c, schema.ledger_entry.c
-    asked = {
-        "events": select(func.sum(station.events)),
-        "volume_ul": select(func.sum(station.volume_ul)),
-        "disputed_ul": select(func.sum(station.disputed_ul)),
-        "ledger_counts": select(func.sum(interval.to_counts - interval.from_counts)),
-        "open_differences": select(func.count()).where(entry.state == "open"),
-        "marks": select(func.sum(schema.stream.c.mark_seq)),
-    }
-    for grain in schema.GRAIN_WIDTHS_MS:
-        asked[f"rollup_{grain}_ul"] = select(func.sum(rollup.volume_ul)).where(rollup.grain == grain)
-    return {name: int(connection.execute(query).scalar() or 0) for name, query in asked.items()}
-
-
-def _begin(target: Database, source: str) -> None:
+def _begin(target: Database, moment: _Moment) -> None:
     """Remember what is copied, or make sure that it is still the same. Errors: CopyError."""
     with target.engine.begin() as writing:
         if not inspect(writing).has_table(_progress.name):
-            filled = [table.name for table in _tables() if _count(writing, table)]
+            filled = [table.name for table in bulk.tables() if bulk.count(writing, table)]
             if filled:
                 raise CopyError(
                     f"{target.name} is not empty: it has rows in {', '.join(filled)}",
                     "copy into a database of its own; nothing is ever copied over something else",
                 )
             _progress.create(writing)
-            rows = [{"table_name": table.name, "rows_done": 0, "source": source} for table in _tables()]
+            source = moment.text()
+            rows = [{"table_name": table.name, "rows_done": 0, "source": source} for table in bulk.tables()]
             writing.execute(insert(_progress), rows)
-        elif writing.execute(select(_progress.c.source).limit(1)).scalar_one() != source:
+        elif writing.execute(select(_progress.c.source).limit(1)).scalar_one() != moment.text():
             raise CopyError(
-                "the source has changed since this copy began",
+                "the source has changed since this copy began, or is another one",
                 f"stop the cloud, make {target.name} anew and copy again",
             )
 
 
 def _copy_table(reading: Connection, target: Database, table: Table, rows: int, progress: Progress) -> None:
+    own = _progress.c.table_name == table.name
     with target.engine.connect() as connection:
-        done = int(
-            connection.execute(select(_progress.c.rows_done).where(_progress.c.table_name == table.name)).scalar_one()
-        )
+        done, last = connection.execute(select(_progress.c.rows_done, _progress.c.last_key).where(own)).one()
     progress(table.name, done, rows)
-    # The order of the key is the same at each run, since the source is: its first rows are those that are there.
-    query = select(table).order_by(*table.primary_key.columns).offset(done)
-    for portion in _portions(reading, query):
+    if done == rows:
+        return
+    key = [list(table.columns).index(column) for column in table.primary_key.columns]
+    after = None if last is None else _key_of_text(last)
+    for portion in bulk.portions(bulk.rows_after(reading, table, after)):
         done += len(portion)
+        text = _key_text([portion[-1][place] for place in key])
         with target.engine.begin() as writing:
-            writing.execute(insert(table), [dict(row._mapping) for row in portion])  # noqa: SLF001
-            writing.execute(update(_progress).where(_progress.c.table_name == table.name).values(rows_done=done))
+            bulk.write(writing, table, portion)
+            writing.execute(update(_progress).where(own).values(rows_done=done, last_key=text))
         progress(table.name, done, rows)
 
 
-def _portions(reading: Connection, query: Any) -> Iterator[Sequence[Row[Any]]]:
-    streamed = reading.execution_options(stream_results=True, yield_per=_PORTION)
-    with streamed.execute(query) as found:
-        yield from found.partitions()
+_KINDS: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
+    "UUID": (lambda value: value.hex, UUID),
+    "bytes": (lambda value: value.hex(), bytes.fromhex),
+}
+"""What JSON has not: kind of value → how it is written, how it is read."""
 
 
-def _verify(
-    reading: Connection, target: Database, counts: dict[str, int], totals: dict[str, int], progress: Progress
-) -> None:
+def _key_text(key: Sequence[Any]) -> str:
+    """A key as JSON, each value with its kind."""
+    kinds = [type(value).__name__ for value in key]
+    return json.dumps([[kind, _KINDS[kind][0](v) if kind in _KINDS else v] for kind, v in zip(kinds, key, strict=True)])
+
+
+def _key_of_text(text: str) -> list[Any]:
+    return [_KINDS[kind][1](value) if kind in _KINDS else value for kind, value in json.loads(text)]
+
+
+def _verify(reading: Connection, target: Database, moment: _Moment, progress: Progress) -> None:
     """Both have the same rows, each column of them, and come to the same totals. Errors: CopyError."""
+    wrong = []
     with target.engine.connect() as copied:
-        wrong = [
-            table.name
-            for table in _tables()
-            if _fingerprint(reading, table, counts, progress) != _fingerprint(copied, table, counts, progress)
-        ]
-        found = _totals(copied)
-    wrong += [f"{name}: {totals[name]} became {found[name]}" for name in totals if found[name] != totals[name]]
+        bulk.hold_snapshot(copied)
+        for table in bulk.tables():
+            rows = moment.counts[table.name]
+            if bulk.fingerprint(reading, table, rows, progress) != bulk.fingerprint(copied, table, rows, progress):
+                wrong.append(table.name)
+        found = bulk.totals(copied)
+    wrong += [f"{name}: {total} became {found[name]}" for name, total in moment.totals.items() if found[name] != total]
     if wrong:
         hint = f"make {target.name} anew and copy again"
         raise CopyError(f"the copy is not like its source: {', '.join(wrong)}", hint)
 
 
-def _fingerprint(connection: Connection, table: Table, counts: dict[str, int], progress: Progress) -> tuple[int, int]:
-    """Rows, and a sum over their digests, which does not depend on their order: databases sort text differently."""
-    rows = total = 0
-    for portion in _portions(connection, select(table)):
-        for row in portion:
-            total += int.from_bytes(hashlib.blake2b(repr(tuple(row)).encode(), digest_size=16).digest(), "big")
-        rows += len(portion)
-        progress(f"{table.name}, verified", rows, counts[table.name])
-    return rows, total % (1 << 128)
+def _since(source: Database, moment: _Moment) -> dict[str, int]:
+    """What the source has taken in since it was read."""
+    with source.engine.connect() as reading:
+        bulk.hold_snapshot(reading)
+        return _Moment.of(reading).since(moment)
+
+
+def _written_meanwhile(source: Database, target: Database, since: dict[str, int]) -> CopyError:
+    came = ", ".join(f"{name} {rows:+,}" for name, rows in since.items())
+    return CopyError(
+        f"{source.name} was written while it was copied ({came}): the copy is whole, but of a moment ago",
+        f"stop the cloud, make {target.name} anew and copy again; or copy with --moment where what came since may be"
+        " missing: stations send it again, clients and people do not",
+    )

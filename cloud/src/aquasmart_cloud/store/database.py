@@ -62,13 +62,21 @@ class Database:
         """This thread's connection for single-statement reads. Errors: DatabaseError."""
         return self._backend.reading()
 
+    def snapshot(self) -> AbstractContextManager[Connection]:
+        """This thread's connection for reads that all see the database of one moment; nobody waits for them.
+
+        Errors: DatabaseError.
+        """
+        return self._backend.snapshot()
+
     def writing(self, station_id: str | None = None) -> AbstractContextManager[Connection]:
         """One transaction: all of the block is stored durably on return, or nothing of it on any exception.
 
         A crash before COMMIT returns leaves the transaction as if it never was; a crash after it, before the
         answer, leaves everything, and the sender's retry finds it done. Blocks follow each other, so what one has
         read is still so when it writes: on SQLite always; on PostgreSQL blocks of different stations run beside
-        each other where `station_id` says that everything the block reads or writes belongs to that station.
+        each other where `station_id` says that everything the block reads or writes belongs to that station, or to that
+        sender of foreign events (store.intake, which then locks the sender's own row first).
         Errors: DatabaseError for every fault of the database itself.
         """
         return self._backend.writing(station_id)

@@ -13,6 +13,7 @@ import msgspec
 
 from aquasmart_cloud.core.normalising.incoming import Incoming
 
+from . import foreign_queries
 from .connection import Connection
 from .database import Database
 
@@ -149,6 +150,19 @@ def page(
     values = (client_id, after, *span_ms, *wanted, limit)
     with database.reading() as connection:
         return [_failed(row) for row in connection.execute(_PAGE, values).fetchall()]
+
+
+def pages(
+    database: Database, client_id: str, after: tuple[str, int], span_ms: tuple[int, int], state: str, limit: int
+) -> list[Failed]:
+    """The next failures of one sender, or for '' of all, after one seen before. Errors: DatabaseError."""
+    found: list[Failed] = []
+    for sender in [client_id] if client_id else foreign_queries.senders(database, after[0]):
+        start = after[1] if sender == after[0] else 0
+        found += page(database, sender, start, span_ms, state, limit - len(found))
+        if len(found) >= limit:
+            break
+    return found
 
 
 def waiting(database: Database, client_id: str, after: int, below_version: int, limit: int) -> list[Failed]:

@@ -65,7 +65,7 @@ def read_fleet(connection: Connection, now_ms: int) -> dict[str, Any]:
             schema.heartbeat, schema.heartbeat.c.station_id == schema.station.c.station_id
         )
     )
-    stations = [_station(row, now_ms, minutes, today, differences) for row in rows]
+    stations = [_station(row, now_ms, minutes, today, differences) for row in rows.all()]
     stations.sort(key=lambda station: (ATTENTION[station["state"]], station["name"], station["station_id"]))
     summed = ("volume_ul", "today_ul", "last_minute_ul", "events", "open_differences")
     return {
@@ -111,11 +111,15 @@ def _meters() -> Subquery:
 
 
 def _minutes(connection: Connection, now_ms: int) -> Mapping[str, list[list[int]]]:
-    """Per station the minutes of the last hour in which water flowed, oldest first."""
+    """Per station the minutes of the last hour in which water flowed, oldest first.
+
+    Meters are added up here, and the rows are the driver's own tuples: sorting in the database, and SQLAlchemy's row
+    for each of a large fleet's minutes, were two thirds of what the page cost.
+    """
     meter, rollup = _meters(), schema.rollup
     since = now_ms // MINUTE_MS * MINUTE_MS - (SHOWN_MINUTES - 1) * MINUTE_MS
     rows = connection.execute(
-        select(rollup.c.station_id, rollup.c.bucket_at, func.sum(rollup.c.volume_ul))
+        select(rollup.c.station_id, rollup.c.bucket_at, rollup.c.volume_ul)
         .select_from(meter)
         .join(
             rollup,
@@ -126,14 +130,14 @@ def _minutes(connection: Connection, now_ms: int) -> Mapping[str, list[list[int]
                 rollup.c.bucket_at >= since,
             ),
         )
-        .group_by(rollup.c.station_id, rollup.c.bucket_at)
-        .order_by(rollup.c.station_id, rollup.c.bucket_at)
     )
-    found: defaultdict[str, list[list[int]]] = defaultdict(list)
-    for station_id, bucket_at, volume_ul in rows:
+    cursor: Any = rows.cursor
+    found: defaultdict[str, defaultdict[int, int]] = defaultdict(lambda: defaultdict(int))
+    for station_id, bucket_at, volume_ul in cursor.fetchall():
         if volume_ul:
-            found[station_id].append([bucket_at, int(volume_ul)])
-    return found
+            found[station_id][bucket_at] += volume_ul
+    rows.close()
+    return {station_id: [[at, minutes[at]] for at in sorted(minutes)] for station_id, minutes in found.items()}
 
 
 def _today(connection: Connection, now_ms: int) -> Mapping[str, int]:
@@ -153,7 +157,7 @@ def _today(connection: Connection, now_ms: int) -> Mapping[str, int]:
         )
         .group_by(rollup.c.station_id)
     )
-    return {station_id: int(volume_ul) for station_id, volume_ul in rows}
+    return {station_id: int(volume_ul) for station_id, volume_ul in rows.all()}
 
 
 def _open_differences(connection: Connection) -> Mapping[str, int]:

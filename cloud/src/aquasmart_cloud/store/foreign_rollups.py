@@ -34,7 +34,17 @@ _PAGE = (
     " WHERE client_id = ? AND grain = ? AND bucket_at < ? AND (bucket_at, metric, station) > (?, ?, ?)"
     " ORDER BY bucket_at, metric, station LIMIT ?"
 )
+_DAY = (
+    f"SELECT bucket_at, metric, station, {_FIGURES} FROM foreign_rollup"  # noqa: S608
+    " WHERE client_id = ? AND grain = ? AND bucket_at >= ? AND bucket_at < ?"
+)
+_FIRST = "SELECT MIN(bucket_at) FROM foreign_rollup WHERE client_id = ? AND grain = ? AND bucket_at >= ?"
+_FORGET = "DELETE FROM foreign_rollup WHERE client_id = ? AND grain = ? AND bucket_at >= ? AND bucket_at < ?"
 _PAGE_ROWS = 500
+
+
+Key = tuple[str, int, str, str]
+"""Grain, bucket, metric, station: what a sender's figures are kept by."""
 
 
 class Cell(NamedTuple):
@@ -48,20 +58,53 @@ class Cell(NamedTuple):
 
 def add(connection: Connection, client_id: str, events: Iterable[Normalised]) -> None:
     """Count newly processed events in every grain."""
-    fresh: dict[tuple[str, int, str, str], Tally] = {}
+    fresh: dict[Key, Tally] = {}
     for event in events:
-        for grain, width_ms in GRAIN_WIDTHS_MS.items():
-            bucket_at = event.at_ms // width_ms * width_ms
-            key = (grain, bucket_at, folded(event.metric), folded(event.station or ""))
-            fresh.setdefault(key, Tally()).add(to_nano(event.amount))
+        count(fresh, event.at_ms, folded(event.metric), folded(event.station or ""), to_nano(event.amount))
     # In order of the key, as every writer takes them.
     for key in sorted(fresh):
         tally = fresh[key]
         found = connection.execute(_FIND, (client_id, *key)).fetchone()
         if found is not None:
             tally.merge(_tally(*found))
-        figures = (tally.count, *map(from_nano, (tally.sum_nano, tally.least_nano, tally.most_nano)))
-        connection.execute(_PUT, (client_id, *key, *figures, tally.sketch.text()))
+        _put(connection, client_id, key, tally)
+
+
+def count(figures: dict[Key, Tally], at_ms: int, metric: str, station: str, nano: int) -> None:
+    """Count one event in the buckets of every grain that it lies in. Metric and station folded, '' for no station."""
+    for grain, width_ms in GRAIN_WIDTHS_MS.items():
+        key = (grain, at_ms // width_ms * width_ms, metric, station)
+        figures.setdefault(key, Tally()).add(nano)
+
+
+def of_day(connection: Connection, client_id: str, day_at: int) -> dict[Key, Tally]:
+    """What is stored for one day (UTC), in every grain."""
+    found: dict[Key, Tally] = {}
+    for grain in GRAIN_WIDTHS_MS:
+        rows = connection.execute(_DAY, (client_id, grain, day_at, day_at + GRAIN_WIDTHS_MS["day"]))
+        for bucket_at, metric, station, *figures in rows:
+            found[(grain, int(bucket_at), metric, station)] = _tally(*figures)
+    return found
+
+
+def replace_day(connection: Connection, client_id: str, day_at: int, figures: dict[Key, Tally]) -> None:
+    """Put these in the place of all that is stored for one day. Under the sender's lock (store.foreign_auditing)."""
+    for grain in GRAIN_WIDTHS_MS:
+        connection.execute(_FORGET, (client_id, grain, day_at, day_at + GRAIN_WIDTHS_MS["day"]))
+    for key in sorted(figures):
+        _put(connection, client_id, key, figures[key])
+
+
+def first_day(connection: Connection, client_id: str, from_ms: int) -> int | None:
+    """The first day from `from_ms` on for which there is anything, or None."""
+    firsts = [connection.execute(_FIRST, (client_id, grain, from_ms)).fetchone()[0] for grain in GRAIN_WIDTHS_MS]
+    found = [int(at) for at in firsts if at is not None]
+    return min(found) // GRAIN_WIDTHS_MS["day"] * GRAIN_WIDTHS_MS["day"] if found else None
+
+
+def _put(connection: Connection, client_id: str, key: Key, tally: Tally) -> None:
+    figures = (tally.count, *map(from_nano, (tally.sum_nano, tally.least_nano, tally.most_nano)))
+    connection.execute(_PUT, (client_id, *key, *figures, tally.sketch.text()))
 
 
 def cells(database: Database, client_id: str, grain: str, from_ms: int, to_ms: int) -> Iterator[Cell]:

@@ -7,6 +7,9 @@ Why nothing is counted twice. A sender's first statement locks its row of `intak
 other, in one process or in many. Under that lock an event is stored only where none of its identities is known,
 and its identities are stored with it. A crash before the commit leaves neither; after it, both, and the
 repetition finds them. Why nothing is lost: an event that is not stored is answered with 503, or is kept as failed.
+
+Everything here belongs to one sender, which each transaction names: on PostgreSQL senders do not wait for each other
+(docs/decisions/0040). One that is a station takes the station's row first, as its telemetry does: they share a trail.
 """
 
 from __future__ import annotations
@@ -69,11 +72,14 @@ def take(database: Database, client_id: str, events: Sequence[Incoming], occasio
         known = [identities.find(connection, client_id, each.raw_hash) for each in events]
         if None not in known:
             return [first(connection, client_id, seq or 0, each) for seq, each in zip(known, events, strict=True)]
-    with database.writing() as connection:
+
+    def work(connection: Connection) -> list[Result]:
         book = Book(connection, client_id, occasion)
         results = [book.take(each) for each in events]
         book.close("foreign-events")
-    return results
+        return results
+
+    return database.write(work, client_id)
 
 
 def retry(
@@ -84,7 +90,7 @@ def retry(
     edited: str | None = None,
 ) -> Result:
     """Try an open failure again, as `judge` reads it now. Errors: DatabaseError; Refusal not-found, closed."""
-    with database.writing() as connection:
+    with database.writing(place[0]) as connection:
         book = Book(connection, place[0], occasion)
         failure = _open_failure(connection, place)
         result = book.retry(failure, judge(failure), edited or failure.edited)
@@ -95,7 +101,7 @@ def retry(
 
 def dismiss(database: Database, place: tuple[str, int], reason: str, occasion: Occasion) -> None:
     """Close an open failure without an event. Errors: DatabaseError; Refusal not-found, closed."""
-    with database.writing() as connection:
+    with database.writing(place[0]) as connection:
         book = Book(connection, place[0], occasion)
         failure = _open_failure(connection, place)
         end = failures.End(failures.DISMISSED, occasion.now_ms, occasion.by, reason, None, failure.edited)
@@ -108,7 +114,7 @@ def known_by_new_version(
     database: Database, client_id: str, judged: Sequence[tuple[int, Incoming]], occasion: Occasion
 ) -> None:
     """Events of an older normaliser are known by what this one makes of them too. Their values stay the first ones."""
-    with database.writing() as connection:
+    with database.writing(client_id) as connection:
         Book(connection, client_id, occasion)
         for event_seq, came in judged:
             identities.remember(connection, client_id, event_seq, came.id_hash, came.content_hash)
@@ -122,6 +128,11 @@ def first(connection: Connection, client_id: str, event_seq: int, came: Incoming
         return Result(DUPLICATE, came.event_id)
     event_id, normalised, warnings, received_at = row
     return Result(DUPLICATE, event_id, msgspec.json.decode(warnings), msgspec.json.decode(normalised), received_at)
+
+
+def lock(connection: Connection, client_id: str) -> None:
+    """Let no other transaction of this sender go on before this one's end. The first statement of each of them."""
+    connection.execute(_LOCK, (client_id,))
 
 
 def _open_failure(connection: Connection, place: tuple[str, int]) -> Failed:
@@ -138,7 +149,7 @@ class Book:
 
     def __init__(self, connection: Connection, client_id: str, occasion: Occasion) -> None:
         self.connection, self.client_id, self.occasion = connection, client_id, occasion
-        connection.execute(_LOCK, (client_id,))
+        lock(connection, client_id)
         self._last_event, self._last_failed = connection.execute(_LAST, (client_id,)).fetchone()
         self._added: list[Normalised] = []
         self._failed: list[str] = []

@@ -43,9 +43,16 @@ def months_from(now_ms: int, first: int, last: int) -> Iterator[tuple[str, int, 
         yield f"{begins.year:04}_{begins.month:02}", low, high
 
 
-def make_partitions(database: Database, now_ms: int) -> list[str]:
+def months_between(first_ms: int, now_ms: int) -> int:
+    """How many months ago `first_ms` was: 0 for one that lies in the present month, or ahead."""
+    first, now = (datetime.fromtimestamp(at / 1000, UTC) for at in (first_ms, now_ms))
+    return max(0, (now.year - first.year) * 12 + now.month - first.month)
+
+
+def make_partitions(database: Database, now_ms: int, months_back: int = 0) -> list[str]:
     """Make the partitions of this month and the next ones; returns those that were missing. Errors: DatabaseError.
 
+    `months_back`: of so many past months too, for a database that is filled with old rows (store.copying).
     Runs alone (Database.writing), for moments. Nothing to do on SQLite.
     """
     if database.kind != "postgresql":
@@ -53,7 +60,7 @@ def make_partitions(database: Database, now_ms: int) -> list[str]:
     made = []
     with database.writing() as connection:
         for table in TIME_OF:
-            for suffix, low, high in months_from(now_ms, 0, MONTHS_AHEAD):
+            for suffix, low, high in months_from(now_ms, -months_back, MONTHS_AHEAD):
                 name = f"{table}_{suffix}"
                 if connection.execute(_EXISTS, (name,)).fetchone()[0] is None:
                     _make(connection, table, name, low, high)

@@ -10,8 +10,10 @@ Why nothing is counted twice, however many processes write (READ COMMITTED, docs
   but go on with the mark of before the wait: only the locked row is read again.)
 - `writing` without a station takes a lock that all others hold shared. It runs alone, as on SQLite, so modules that
   read first and write then need no thought about concurrency.
-- No deadlock: everyone takes the shared or exclusive lock first, then at most one station's row, and touches nothing
-  that belongs to another station afterwards.
+- A sender of foreign events that is no station has no row in `station`: its lock is its row of `intake`, which
+  store.intake takes as its own first statement, by the same rule.
+- No deadlock: everyone takes the shared or exclusive lock first, then at most one station's row, then at most that
+  sender's row of `intake`, and touches nothing that belongs to another one afterwards.
 - A fault before COMMIT was answered is reported as a fault although PostgreSQL may have committed: the sender repeats,
   and finds its rows at or below the mark. Success is reported only for a COMMIT that says COMMIT: one that ends a
   failed transaction says ROLLBACK, and is no error.
@@ -139,6 +141,17 @@ class Postgresql:
         except psycopg.Error as fault:
             self._forget()
             raise _database_error(fault) from fault
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Pipelined]:
+        """One transaction that sees what was committed before its first statement. Errors: DatabaseError."""
+        with self.reading() as connection:
+            connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            try:
+                yield connection
+            finally:
+                if not connection.uncertain and not connection.raw.closed:
+                    connection.execute("ROLLBACK")
 
     @contextmanager
     def writing(self, station_id: str | None = None) -> Iterator[Pipelined]:

@@ -7,7 +7,8 @@ are, since people may have settled them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
+from itertools import islice
 
 from aquasmart_cloud.core.errors import StationError
 
@@ -15,9 +16,10 @@ from .auditing import compare_books
 from .connection import Connection
 from .database import Database
 from .fleet_rollups import ask_refill
-from .replaying import DERIVED, TOTALS, Finding, derived_rows, find_holes, replay
+from .replaying import DERIVED, TOTALS, Finding, Progress, derived_rows, find_holes, replay
 from .stations import Stations
 
+_PAGE_ROWS = 1_000
 _SET_TOTALS = "UPDATE station SET events = ?, volume_ul = ?, disputed_ul = ? WHERE station_id = ?"
 _CLOSE_HOLE = (
     "UPDATE ledger_entry SET state = 'closed', closed_at = ?, closed_by = 'rebuild'"
@@ -40,7 +42,7 @@ def rebuild_station(
     stations: Stations,
     station_id: str,
     now_ms: int,
-    progress: Callable[[int], None] = lambda _: None,
+    progress: Progress = lambda *_: None,
 ) -> list[Finding]:
     """Make a station's books again; returns what they differed in before, nothing when they were right.
 
@@ -73,8 +75,10 @@ def _replace(connection: Connection, scratch: Connection, station_id: str, now_m
     for table, columns in DERIVED.items():
         connection.execute(f"DELETE FROM {table} WHERE station_id = ?", (station_id,))  # noqa: S608
         marks = ", ".join("?" * (columns.count(",") + 2))
-        rows = [(station_id, *row) for row in _typed(table, derived_rows(scratch, table, station_id))]
-        connection.executemany(f"INSERT INTO {table} (station_id, {columns}) VALUES ({marks})", rows)  # noqa: S608
+        insert = f"INSERT INTO {table} (station_id, {columns}) VALUES ({marks})"  # noqa: S608
+        rows = ((station_id, *row) for row in _typed(table, derived_rows(scratch, table, station_id)))
+        while page := list(islice(rows, _PAGE_ROWS)):
+            connection.executemany(insert, page)
     connection.execute(_SET_TOTALS, (*scratch.execute(TOTALS, (station_id,)).fetchone(), station_id))
     stored, follow = find_holes(connection, station_id), find_holes(scratch, station_id)
     for hole, entry_id in stored.open.items():
@@ -85,9 +89,9 @@ def _replace(connection: Connection, scratch: Connection, station_id: str, now_m
             connection.execute(_COPY_HOLE, (station_id, *scratch.execute(_HOLE, (station_id, entry_id)).fetchone()))
 
 
-def _typed(table: str, rows: list[tuple[object, ...]]) -> list[tuple[object, ...]]:
+def _typed(table: str, rows: Iterator[tuple[object, ...]]) -> Iterator[tuple[object, ...]]:
     """SQLite has no booleans: `epoch.identity_strong` comes as 0 or 1."""
     if table != "epoch":
         return rows
     place = DERIVED["epoch"].split(", ").index("identity_strong")
-    return [(*row[:place], bool(row[place]), *row[place + 1 :]) for row in rows]
+    return ((*row[:place], bool(row[place]), *row[place + 1 :]) for row in rows)

@@ -5,7 +5,7 @@ same code on the very same bodies; every signature is verified on the way. Readi
 outcome is good for is `store.auditing` and `store.rebuilding`.
 
 The order is the processing log's: it says of each request how far its stream went and what it inserted, and what it
-inserted is one batch. Constant memory: a page of the log and one body at a time, and the station's derived rows.
+inserted is one batch. Constant memory: a page of the log, one body, and a page of derived rows at a time.
 """
 
 from __future__ import annotations
@@ -46,6 +46,9 @@ _BATCH = (
 )
 _COUNT = "SELECT count(*) FROM batch WHERE station_id = ?"
 
+Progress = Callable[[int, int], None]
+"""Told how many batches were reckoned, and of how many."""
+
 DERIVED: dict[str, str] = {
     "stream": "stream, meter_id, epoch, header, ul_num, den, opening_counts, mark_seq, mark_counts, hardware_id,"
     " software, clock, first_at, last_at",
@@ -55,6 +58,15 @@ DERIVED: dict[str, str] = {
     "rollup": "meter_id, grain, bucket_at, volume_ul, disputed_ul, events",
 }
 """What follows from the batches alone: table → its columns but the station."""
+_KEYS: dict[str, tuple[str, ...]] = {
+    "stream": ("stream",),
+    "epoch": ("meter_id", "epoch"),
+    "ledger_interval": ("meter_id", "epoch", "from_counts"),
+    "rollup": ("meter_id", "grain", "bucket_at"),
+}
+_PAGE_ROWS = 1_000
+NAMED = 20
+"""Findings of one kind that are named; more are counted."""
 TOTALS = "SELECT events, volume_ul, disputed_ul FROM station WHERE station_id = ?"
 _HOLES = (
     "SELECT meter_id, epoch, from_counts, to_counts, volume_ul, state, entry_id FROM ledger_entry"
@@ -91,10 +103,14 @@ class Replay:
     events: int = 0
     missing: int = 0
     _after: int = 0
+    _expected: int | None = None
+    _found: dict[str, int] = field(default_factory=dict)
     _keys: dict[str, bytes | None] = field(default_factory=dict)
 
-    def catch_up(self, progress: Callable[[int], None] = lambda _: None) -> None:
+    def catch_up(self, progress: Progress = lambda *_: None) -> None:
         """Reckon what the log has more than at the last call. Errors: DatabaseError, SealError."""
+        if self._expected is None:
+            self._expected = self.stored_batches()
         while True:
             with self.database.reading() as connection:
                 page = connection.execute(_LOG, (self.station_id, self._after)).fetchall()
@@ -106,7 +122,18 @@ class Replay:
                     done = msgspec.json.decode(detail, type=_Done)
                     if done.inserted:
                         self._reckon(reckoned, done)
-            progress(self.batches)
+            progress(self.batches, self._expected)
+
+    def _find(self, what: str, where: str, detail: str) -> None:
+        """Name a finding, or count it where enough of its kind are named: every signature may be wrong at once."""
+        self._found[what] = self._found.get(what, 0) + 1
+        if self._found[what] <= NAMED:
+            self.findings.append(Finding(what, where, detail))
+
+    def unnamed(self) -> list[Finding]:
+        """How many more there were of each kind."""
+        more = {what: number - NAMED for what, number in self._found.items() if number > NAMED}
+        return [Finding(what, self.station_id, f"and {number} more") for what, number in more.items()]
 
     def _reckon(self, reckoned: Connection, done: _Done) -> None:
         from_seq = done.through - done.inserted + 1
@@ -131,26 +158,26 @@ class Replay:
             signed.if_match,
         )
         if key is None or not verify(key, prefix, signed.body, signed.signature):
-            self.findings.append(Finding("signature", where, f"it does not hold with key {signed.key_id}"))
+            self._find("signature", where, f"it does not hold with key {signed.key_id}")
         batch = self._decoded(signed, where)
         if batch is None:
             return
         if (batch.stream, batch.through_seq, through) != (done.stream, done.through, done.through):
             said = f"the body reaches seq {batch.through_seq} of stream {batch.stream}, its row {through}"
-            self.findings.append(Finding("body", where, said))
+            self._find("body", where, said)
         if batch.counts_through != counts_through:
             said = f"the body reaches position {batch.counts_through}, its row says {counts_through}"
-            self.findings.append(Finding("body", where, said))
+            self._find("body", where, said)
         reckoned.execute("SAVEPOINT batch")
         try:
             receipt = record_within(reckoned, signed, batch, received_at)
         except Refusal as refusal:
             reckoned.execute("ROLLBACK TO batch")
-            self.findings.append(Finding("contiguity", where, f"{refusal.type.code}: {refusal.detail}"))
+            self._find("contiguity", where, f"{refusal.type.code}: {refusal.detail}")
         else:
             if receipt.inserted != done.inserted:
                 said = f"it inserts {receipt.inserted} events now, {done.inserted} when it came"
-                self.findings.append(Finding("contiguity", where, said))
+                self._find("contiguity", where, said)
         reckoned.execute("RELEASE batch")
 
     def _signed(self, part: list[Any]) -> SignedBody:
@@ -171,7 +198,7 @@ class Replay:
         try:
             return decode_batch(inflate(signed.body, signed.encoding))
         except Refusal as refusal:
-            self.findings.append(Finding("body", where, f"{refusal.type.code}: {refusal.detail}"))
+            self._find("body", where, f"{refusal.type.code}: {refusal.detail}")
             return None
 
     def _key(self, key_id: str) -> bytes | None:
@@ -204,10 +231,26 @@ def replay(database: Database, stations: Stations, station_id: str) -> Iterator[
             scratch.close()
 
 
-def derived_rows(connection: Connection, table: str, station_id: str) -> list[tuple[Any, ...]]:
-    """A derived table's rows of one station, in an order that is every database's."""
-    found = connection.execute(f"SELECT {DERIVED[table]} FROM {table} WHERE station_id = ?", (station_id,))  # noqa: S608
-    return sorted((tuple(row) for row in found), key=_in_order)
+def derived_rows(connection: Connection, table: str, station_id: str) -> Iterator[tuple[Any, ...]]:
+    """A derived table's rows of one station, a page at a time, in the order of the key, alike in every database.
+
+    Databases sort text differently, so it is sorted here; positions, times and UUIDs are sorted alike by all.
+    """
+    *first, last = _KEYS[table]
+    groups: list[tuple[Any, ...]] = [()]
+    if first:
+        distinct = f"SELECT DISTINCT {', '.join(first)} FROM {table} WHERE station_id = ?"  # noqa: S608  (constants)
+        found = connection.execute(distinct, (station_id,))
+        groups = sorted(tuple(row) for row in found)
+    place = DERIVED[table].split(", ").index(last)
+    own = "".join(f" AND {name} = ?" for name in first)
+    query = f"SELECT {DERIVED[table]} FROM {table} WHERE station_id = ?{own}"  # noqa: S608  (constants)
+    for group in groups:
+        page = connection.execute(f"{query} ORDER BY {last} LIMIT {_PAGE_ROWS}", (station_id, *group)).fetchall()
+        while page:
+            yield from map(tuple, page)
+            more = f"{query} AND {last} > ? ORDER BY {last} LIMIT {_PAGE_ROWS}"
+            page = connection.execute(more, (station_id, *group, page[-1][place])).fetchall()
 
 
 class Holes(NamedTuple):
@@ -223,7 +266,3 @@ def find_holes(connection: Connection, station_id: str) -> Holes:
     for *hole, state, entry_id in connection.execute(_HOLES, (station_id,)):
         (found.open if state == "open" else found.explained)[tuple(hole)] = entry_id
     return found
-
-
-def _in_order(row: tuple[Any, ...]) -> tuple[tuple[bool, Any], ...]:
-    return tuple((value is not None, value if value is not None else 0) for value in row)

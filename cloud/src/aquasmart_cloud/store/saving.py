@@ -1,8 +1,9 @@
 """Backups: one SQLite file, whatever the store, made while the cloud runs; and the way back.
 
 A backup is itself a database of this schema, so it can be verified, opened and audited like any other. SQLite makes it
-by its own online copy, page by page; PostgreSQL's rows are copied from one snapshot (store.copying). Large servers are
-better backed up with PostgreSQL's own means (pg_basebackup with its WAL), which this does not replace.
+by its own online copy, page by page; PostgreSQL's rows are copied and compared (store.copying). Either is one snapshot:
+what is written meanwhile neither stops it nor gets half into it. Large servers are better backed up with PostgreSQL's
+own means (pg_basebackup with its WAL), which this does not replace.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from pathlib import Path
 from aquasmart_cloud.core.errors import DatabaseError
 
 from . import migrating
-from .copying import Copied, CopyError, Progress, copy_database
+from .bulk import Progress
+from .copying import Copied, CopyError, copy_database
 from .database import Database
 
 _PAGES = 1_000
@@ -28,16 +30,15 @@ def back_up(database: Database, file: Path, now_ms: int, progress: Progress = la
         raise CopyError(f"{file} exists already", "a backup is never written over another; name a new file")
     migrating.current_revision(database)
     unfinished = file.with_name(file.name + ".unfinished")
+    # One that was broken off is of another moment: it is begun anew.
+    _remove(unfinished)
+    _make_private(unfinished)
     if database.kind == "sqlite":
-        _remove(unfinished)
-        _make_private(unfinished)
         _copy_pages(Path(database.name), unfinished, progress)
     else:
-        if not unfinished.exists():
-            _make_private(unfinished)
         target = Database(f"sqlite:///{unfinished.resolve()}")
         try:
-            copy_database(database, target, now_ms, progress)
+            copy_database(database, target, now_ms, progress, moment_is_enough=True)
         finally:
             target.close()
     _seal(unfinished)
@@ -64,11 +65,18 @@ def restore(file: Path, database: Database, now_ms: int, progress: Progress = la
 
 
 def _copy_pages(source: Path, target: Path, progress: Progress) -> None:
+    """Page by page, from one snapshot.
+
+    Without a transaction of its own, SQLite begins the whole copy anew whenever another process has written: a busy
+    cloud would never get a backup (tests/integration/store/test_saving.py).
+    """
     try:
         with (
-            closing(sqlite3.connect(f"file:{source}?mode=ro", uri=True)) as one,
+            closing(sqlite3.connect(f"file:{source}?mode=ro", uri=True, isolation_level=None)) as one,
             closing(sqlite3.connect(target)) as other,
         ):
+            one.execute("BEGIN")
+            one.execute("SELECT count(*) FROM station").fetchone()
             one.backup(other, pages=_PAGES, progress=lambda _, left, pages: progress("pages", pages - left, pages))
             other.execute("PRAGMA journal_mode=DELETE")
         _check(target)

@@ -1,6 +1,6 @@
-"""Sealing the stations' keys under the master key, so that a stolen database signs nothing.
+"""Sealing stations' keys and webhooks' secrets under the master key, so that a stolen database signs nothing.
 
-Only AES-GCM of a key for its place lives here; what is stored where is store.stations.
+Only AES-GCM of a key for its place lives here; what is stored where is store.stations and store.webhooks.
 """
 
 from __future__ import annotations
@@ -37,6 +37,6 @@ def unseal(master_key: bytes, station_id: str, key_id: str, sealed: bytes) -> by
         return AESGCM(master_key).decrypt(nonce, ciphertext, _place(station_id, key_id))
     except (InvalidTag, ValueError) as error:
         raise SealError(
-            f"key {key_id} of station {station_id} does not open with this master key",
+            f"key {key_id} of {station_id} does not open with this master key",
             "use the master key that the database was started with",
         ) from error

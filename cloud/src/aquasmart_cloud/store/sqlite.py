@@ -94,6 +94,17 @@ class Sqlite:
             raise DatabaseError(str(fault)) from fault
 
     @contextmanager
+    def snapshot(self) -> Iterator[sqlite3.Connection]:
+        """A read transaction: the WAL keeps what it sees. Errors: DatabaseError."""
+        with self.reading() as connection:
+            connection.execute("BEGIN")
+            try:
+                yield connection
+            finally:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+
+    @contextmanager
     def writing(self, station_id: str | None = None) -> Iterator[sqlite3.Connection]:  # noqa: ARG002
         """One transaction; there is one writer at a time, whatever the station.
 

@@ -96,6 +96,8 @@ def _of_batch(station_id: str, row: Any, span: Span, seen: int) -> Iterator[tupl
     at_from, stream, from_seq, received_at, encoding, body, meter_id, ul_num, den = row
     batch = decode_batch(inflate(bytes(body), None if encoding == "-" else encoding))
     before, scale = batch.counts_before, None if ul_num is None else Scale(ul_num, den)
+    identity = UUID(stream)
+    shown = str(identity)
     for event in unpack(batch, stream, received_at):
         volume_ul = 0 if scale is None else scale.volume_ul(before, event.counts)
         before = event.counts
@@ -104,8 +106,8 @@ def _of_batch(station_id: str, row: Any, span: Span, seen: int) -> Iterator[tupl
         document = {
             "station_id": station_id,
             "meter_id": meter_id,
-            "event_id": str(uuid5(UUID(stream), str(event.seq))),
-            "stream": str(UUID(stream)),
+            "event_id": str(uuid5(identity, str(event.seq))),
+            "stream": shown,
             "seq": event.seq,
             "seqs": event.seqs,
             "at": event.at,

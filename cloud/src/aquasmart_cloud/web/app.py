@@ -14,13 +14,14 @@ from aquasmart_cloud.store.faulty import FaultyDatabase
 from aquasmart_cloud.store.stations import Stations
 
 from . import (
+    alerts_api,
     answers,
     auth,
     config_api,
     failed_api,
+    failed_pages,
     faults,
     health,
-    metrics,
     operations_api,
     pages,
     public_api,
@@ -49,8 +50,9 @@ def create_app(config: Config | None = None, clock_ms: Callable[[], int] = answe
     app.extensions[EXTENSION] = Cloud(chosen, database, stations, Turnstile(), FleetSize(stations), clock_ms)
     tracing.install(app)
     answers.install(app)
-    for module in (health, metrics, station_api, operations_api, config_api, public_api, failed_api, query_api):
+    for module in (health, station_api, operations_api, config_api, public_api, failed_api, query_api, alerts_api):
         app.register_blueprint(module.blueprint)
     auth.install(app, database=database, master_key=chosen.master_key, admin_token=chosen.admin_token)
     pages.install(app, database=database)
+    app.register_blueprint(failed_pages.blueprint)
     return app

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import secrets
 import time
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -160,6 +161,21 @@ def sign_out() -> ResponseReturnValue:
     if not _from_elsewhere():
         session.clear()
     return redirect(url_for("auth.sign_in"), 303)
+
+
+def form_token() -> str:
+    """What a form of ours carries back, kept in the session: a page of another site cannot know it."""
+    found: str | None = session.get("form")
+    if found is None:
+        found = session["form"] = secrets.token_hex(16)
+    return found
+
+
+def require_own_form() -> None:
+    """Before a form changes anything. Errors: Refusal forbidden for one that is not ours, or older than the session."""
+    kept = session.get("form", "")
+    if _from_elsewhere() or not kept or not same(_digest(request.form.get("form", "")), _digest(kept)):
+        raise Refusal("forbidden", "This form is not from your present session. Open the page again and repeat it.")
 
 
 def _door() -> Door:

@@ -12,9 +12,14 @@ from typing import Any
 
 import msgspec
 
+from aquasmart_cloud.core.alert_kinds import CLOUD, URGENT
+from aquasmart_cloud.store.alerts import OPEN
+
 from . import figures, words
 
 Document = dict[str, Any]
+
+SHOWN_ALERTS = 12
 
 CLOCKS = {
     "ntp": "set by the network",
@@ -42,13 +47,42 @@ def fleet(document: Document) -> Document:
         for station in document["stations"]
     ]
     states = Counter(station["state"] for station in stations)
+    names = {station["station_id"]: station["name"] for station in stations}
+    shown = alerts(document["alerts"], names)
     return {
         **document,
         "stations": stations,
+        "alerts": shown[:SHOWN_ALERTS],
+        "alerts_label": alerts_label(len(shown)),
         "online": states["online"],
         "expected": len(stations) - states["retired"],
         "books_label": books_label(document["open_differences"]),
         "minutes": figures.sum_minutes(stations),
+    }
+
+
+def alerts_label(number: int) -> str:
+    """How many alerts there are, and how many are not shown."""
+    if number <= SHOWN_ALERTS:
+        return "What needs somebody, the most urgent first"
+    return f"The first {SHOWN_ALERTS} of {number:,}; 'aquasmart-cloud alerts list' shows all"
+
+
+def alerts(found: list[Document], names: Document) -> list[Document]:
+    """Alerts with their labels: urgent ones first, then what nobody has seen yet, then the newest."""
+    order = sorted(found, key=lambda alert: (alert["severity"] != URGENT, alert["state"] != OPEN, -alert["opened_at"]))
+    return [_alert(alert, names) for alert in order]
+
+
+def _alert(alert: Document, names: Document) -> Document:
+    owner, seen_by = alert["station_id"], alert["acknowledged_by"]
+    known = owner in names
+    return {
+        **alert,
+        "key": alert["alert_id"],
+        "owner_label": names.get(owner) or {CLOUD: "This cloud"}.get(owner, owner),
+        "href": f"/stations/{owner}" if known else "/",
+        "seen_label": f" · {seen_by} sees to it" + (f": {alert['note']}" if alert["note"] else "") if seen_by else "",
     }
 
 
@@ -60,6 +94,7 @@ def station(document: Document) -> Document:
         "books_label": books_label(document["open_differences"]),
         "clock_label": CLOCKS.get(document["clock"] or "", document["clock"]),
         "summary": summary(document),
+        "alerts": alerts(document["alerts"], {document["station_id"]: document["name"]}),
         "differences": [_difference(entry) for entry in document["differences"]],
         "intervals": [_interval(interval) for interval in document["intervals"]],
         "streams": [_stream(stream) for stream in document["streams"]],

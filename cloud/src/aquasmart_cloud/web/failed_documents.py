@@ -8,7 +8,7 @@ import msgspec
 from flask import Response
 
 from aquasmart_cloud.core.problems import Refusal
-from aquasmart_cloud.store import failures, foreign_queries
+from aquasmart_cloud.store import failures
 from aquasmart_cloud.store.failures import Failed, parse_failed_id
 from aquasmart_cloud.store.foreign_queries import Wanted
 
@@ -47,14 +47,8 @@ def failed_page(wanted: Wanted, limit: int, state: str) -> Response:
     after = ("", 0) if cursor is None else parse_failed_id(cursor)
     if after is None:
         raise asked.wrong("after", "this is no cursor; use the 'next' of the page before")
-    database, found = cloud().database, list[Failed]()
-    senders = [wanted.client_id] if wanted.client_id else foreign_queries.senders(database, after[0])
-    for sender in senders:
-        start = after[1] if sender == after[0] else 0
-        span = (wanted.from_ms, wanted.to_ms)
-        found += failures.page(database, sender, start, span, state, limit - len(found))
-        if len(found) >= limit:
-            break
+    span_ms = (wanted.from_ms, wanted.to_ms)
+    found = failures.pages(cloud().database, wanted.client_id or "", after, span_ms, state, limit)
     following = found[-1].failed_id if len(found) == limit else None
     return json_answer({"events": [failed_document(each) for each in found], "next": following})
 

@@ -12,7 +12,10 @@ from flask import Blueprint, Flask, Response, current_app, render_template, requ
 from flask.typing import ResponseReturnValue
 from sqlalchemy.exc import SQLAlchemyError
 
+from aquasmart_cloud.core.errors import DatabaseError
 from aquasmart_cloud.core.problems import Refusal
+from aquasmart_cloud.store import alerts
+from aquasmart_cloud.store.alerts import Wanted
 from aquasmart_cloud.store.database import Database
 from aquasmart_cloud.store.fleet import read_fleet
 from aquasmart_cloud.store.station_view import read_station
@@ -32,7 +35,9 @@ HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
 }
 RETRY_AFTER_S = 5
-PEOPLE = frozenset({"pages", "auth"})
+MOST_ALERTS = 200
+"""The pages count so many; the fleet page shows the first dozen of them."""
+PEOPLE = frozenset({"pages", "failed_pages", "auth"})
 
 blueprint = Blueprint("pages", __name__)
 blueprint.before_request(require_person)
@@ -97,7 +102,7 @@ def _fleet() -> dict[str, Any]:
     """The fleet's document. Errors: Refusal where the database cannot be read."""
     try:
         with _database().engine.connect() as connection:
-            return documents.fleet(read_fleet(connection, now_ms()))
+            return documents.fleet(read_fleet(connection, now_ms()) | {"alerts": _alerts()})
     except SQLAlchemyError as error:
         raise _unreadable(error) from error
 
@@ -107,14 +112,24 @@ def _station(station_id: str) -> dict[str, Any]:
     try:
         with _database().engine.connect() as connection:
             found = read_station(connection, station_id, now_ms())
+            current = _alerts(station_id) if found is not None else []
     except SQLAlchemyError as error:
         raise _unreadable(error) from error
     if found is None:
         raise Refusal("not-found", f"This cloud knows no station {station_id}. The fleet page lists those it knows.")
-    return documents.station(found)
+    return documents.station(found | {"alerts": current})
 
 
-def _unreadable(error: SQLAlchemyError) -> Refusal:
+def _alerts(station_id: str = "") -> list[dict[str, Any]]:
+    """What is not closed, of one station or of all, newest first. Errors: Refusal."""
+    try:
+        found = alerts.read_page(_database(), Wanted(station_id=station_id), None, MOST_ALERTS)
+    except DatabaseError as error:
+        raise _unreadable(error) from error
+    return [each.document() for each in found]
+
+
+def _unreadable(error: Exception) -> Refusal:
     log.error("the database cannot be read: %s", error)
     return Refusal(
         "unavailable",

@@ -17,7 +17,7 @@ from pathlib import Path
 from ..core.encoding import compact, header_document, header_from_document
 from ..core.errors import LogBusy, LogDamaged, LogError, LogFull
 from ..core.model import Row, StreamHeader
-from .durable_files import sync_file, sync_folder
+from .durable_files import hand_to_folders_owner, sync_file, sync_folder
 from .log_rows import sound_row
 
 SCHEMA_VERSION = 3
@@ -27,6 +27,9 @@ APPLICATION_ID = 0x41514C47  # "AQLG"
 PAGE_BYTES = 1024
 BUSY_TIMEOUT_S = 5.0
 JOURNAL_LIMIT_BYTES = 4 << 20
+CACHE_KIB = 512
+"""Of pages a connection. Everybody goes through the log in order or works at its end; SQLite's own 2 MiB would be
+filled by the first look and stay."""
 FULL_BELOW_BYTES = 64 << 10
 """With less free than this, whatever failed failed for want of space: the index of the WAL alone takes 32 KiB."""
 _BROKEN = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_READONLY})
@@ -174,6 +177,7 @@ def lock(path: Path, *, exclusive: bool, wait: bool = False) -> int:
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o660)
     try:
+        hand_to_folders_owner(path)
         fcntl.flock(descriptor, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | (0 if wait else fcntl.LOCK_NB))
     except BaseException:
         os.close(descriptor)
@@ -209,6 +213,7 @@ def _make(path: Path) -> None:
             _set_up(connection, create=True)
         finally:
             connection.close()
+        hand_to_folders_owner(birth)
         sync_file(birth)
         birth.rename(path)
         sync_folder(path.parent)
@@ -222,6 +227,7 @@ def _set_up(connection: sqlite3.Connection, *, create: bool) -> None:
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute(f"PRAGMA journal_size_limit = {JOURNAL_LIMIT_BYTES}")
+    connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
     version = _version(connection)
     if version >= NEXT_MAJOR:
         raise LogError(f"the log's schema {version} is of another major", hint="Start the newer software again.")

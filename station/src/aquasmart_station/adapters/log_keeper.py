@@ -21,7 +21,6 @@ from .log_space import disk_use, limits
 
 ROWS_AT_ONCE = 500
 """How many rows one transaction may look at and change: milliseconds, and little to write again after a power cut."""
-CACHE_KIB = 512
 BUSY_TIMEOUT_MS = 200
 """Whoever writes just now is not waited for: there will be another moment, and commits must stay on time."""
 
@@ -54,7 +53,6 @@ class LogKeeper:
             return
         connection = open_log(self._path)
         try:
-            connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
             connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
             # What a former run wrote has its end noted; what this one writes is seen as it comes.
             tails = "SELECT meter_id, max(tail_position) FROM stream WHERE tail_position IS NOT NULL GROUP BY meter_id"

@@ -18,9 +18,6 @@ from .log_clock import boot_offsets, note_boot_offset
 from .log_file import header_text, last_sound_row, open_log, read_header, rolled_back, trouble
 from .log_rows import row_crc32
 
-CACHE_KIB = 512
-"""Commits touch the last pages only; SQLite's own 2 MiB would be filled by the first look through the log."""
-
 _INSERT_EVENT = "INSERT INTO event VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _INSERT_STREAM = "INSERT INTO stream VALUES (?, ?, ?, ?, ?, NULL, NULL, NULL)"
 _SET_TAIL = "UPDATE stream SET tail_seq = ?, tail_counts = ?, tail_position = ? WHERE stream = ?"
@@ -64,7 +61,6 @@ class LogWriter:
         connection = open_log(self._path, create=True)
         self._connection = connection
         try:
-            connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
             self._position = connection.execute("SELECT coalesce(max(position), 0) FROM event").fetchone()[0]
             self._close_former_streams(connection)
         except sqlite3.Error as fault:

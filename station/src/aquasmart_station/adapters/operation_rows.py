@@ -47,6 +47,7 @@ class Operation:
     error: str
     answer: str | None
     settled_at_ms: int | None
+    """By the cloud's clock; None while that is not known."""
 
     def document(self) -> dict[str, Any]:
         """For people and programs."""
@@ -141,18 +142,18 @@ def settle(
     connection: sqlite3.Connection,
     number: int,
     state: str,
-    now_ms: int,
+    cloud_ms: int | None,
     *,
     attempts: int,
     code: str = "",
     error: str = "",
     answer: Mapping[str, Any] | None = None,
 ) -> None:
-    """End an operation as `done`, `failed`, `refused`, `conflict` or `superseded`."""
+    """End an operation as `done`, `failed`, `refused`, `conflict` or `superseded`, at the cloud's time if known."""
     connection.execute(
         "UPDATE operation SET state = ?, attempts = ?, code = ?, error = ?, answer = ?, settled_at_ms = ?"
         " WHERE id = ? AND state <> 'done'",
-        (state, attempts, code, error, None if answer is None else compact(answer), now_ms, number),
+        (state, attempts, code, error, None if answer is None else compact(answer), cloud_ms, number),
     )
 
 
@@ -171,10 +172,17 @@ def revive(connection: sqlite3.Connection, number: int) -> bool:
     return changed.rowcount == 1
 
 
-def forget_old(connection: sqlite3.Connection, now_ms: int) -> int:
-    """Drop what was done or superseded long ago; how many."""
+def forget_old(connection: sqlite3.Connection, cloud_ms: int) -> int:
+    """Drop what was done or superseded long ago by the cloud's time; how many.
+
+    What was settled while that was not known counts from now on: neither a clock at 1970 then nor one that is a year
+    fast today makes anything look old.
+    """
+    undated = "UPDATE operation SET settled_at_ms = ? WHERE state IN ('done', 'superseded') AND settled_at_ms IS NULL"
+    connection.execute(undated, (cloud_ms,))
     return connection.execute(
-        "DELETE FROM operation WHERE state IN ('done', 'superseded') AND settled_at_ms < ?", (now_ms - KEEP_SETTLED_MS,)
+        "DELETE FROM operation WHERE state IN ('done', 'superseded') AND settled_at_ms < ?",
+        (cloud_ms - KEEP_SETTLED_MS,),
     ).rowcount
 
 

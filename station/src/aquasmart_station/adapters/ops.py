@@ -7,15 +7,18 @@ times a second, and neither waits for the other. Only opening, transactions and 
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
+import stat
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ..core.errors import Fenced, OpsError
+from .durable_files import hand_to_folders_owner
 from .log_file import damaged_text, run_script
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 NEXT_MAJOR = 1_000
 APPLICATION_ID = 0x41514F50  # "AQOP"
 BUSY_TIMEOUT_S = 5.0
@@ -102,6 +105,7 @@ class OpsFile:
 
     def _open(self) -> sqlite3.Connection:
         if self._connection is None:
+            _make_shared(self.path)
             connection = sqlite3.connect(self.path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
             try:
                 connection.text_factory = damaged_text
@@ -118,6 +122,21 @@ class OpsFile:
         kind = OpsDamaged if code in _DAMAGED else OpsError
         hint = "Sync sets the file aside and begins a new one." if kind is OpsDamaged else "Is there room on the disk?"
         return kind(f"{self.path}: {fault}", hint=hint)
+
+
+def _make_shared(path: Path) -> None:
+    """Make the file where it is missing: writable for the folder's group where the folder is a shared one (mode 2770).
+    SQLite itself never gives the group that right, and gives its -wal and -shm what the file has."""
+    with contextlib.suppress(OSError):  # a missing folder, a full or read-only disk: SQLite says so
+        mode = path.parent.stat().st_mode
+        shared = bool(mode & stat.S_ISGID and mode & stat.S_IWGRP)
+        if shared and not path.exists():
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o660)
+            try:
+                os.fchmod(descriptor, 0o660)
+                hand_to_folders_owner(path)
+            finally:
+                os.close(descriptor)
 
 
 def _set_up(connection: sqlite3.Connection) -> None:

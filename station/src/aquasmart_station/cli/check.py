@@ -32,7 +32,7 @@ def check(context: click.Context, *, full: bool, as_json: bool) -> None:
 
     config_path: Path = context.obj
     try:
-        verdict = checker(load_config(config_path)).check(full=full)
+        verdict = checker(load_config(config_path, secrets=False)).check(full=full)
     except LogBusy as fault:
         click.echo(f"aquasmart: {fault}", err=True)
         context.exit(BUSY)

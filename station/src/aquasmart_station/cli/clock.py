@@ -20,7 +20,7 @@ def clock(context: click.Context, *, to_raise: bool, as_json: bool) -> None:
     from ..wiring.timing import time_report
 
     config_path: Path = context.obj
-    report = time_report(load_config(config_path))
+    report = time_report(load_config(config_path, secrets=False))
     raised = to_raise and report.behind_ms > 0
     if raised:
         set_clock(report.floor_ms)

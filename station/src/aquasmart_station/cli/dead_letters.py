@@ -78,7 +78,7 @@ def retry(config_path: Path, name: str, *, as_json: bool) -> None:
     from ..services.resending import ask_again
 
     letter = _named(config_path, name)
-    ops = OpsFile(load_config(config_path).ops_path)
+    ops = OpsFile(load_config(config_path, secrets=False).ops_path)
     with contextlib.closing(ops), ops.writing() as connection:
         number = ask_again(connection, letter, time.time_ns() // 1_000_000)
     if as_json:
@@ -104,7 +104,7 @@ def export(config_path: Path, target: Path) -> None:
 def _all(config_path: Path) -> list[DeadLetter]:
     from ..adapters.log_dead_letters import read_dead_letters
 
-    return read_dead_letters(load_config(config_path).log_path)
+    return read_dead_letters(load_config(config_path, secrets=False).log_path)
 
 
 def _named(config_path: Path, name: str) -> DeadLetter:

@@ -8,11 +8,17 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..core.errors import StationError
 
 DEFAULT_CONFIG = Path("/etc/aquasmart/station.toml")
 EX_CONFIG = 78
+LOOK_AGAIN_S = 10.0
 
 
 def main() -> None:
@@ -39,14 +45,19 @@ def plain_service(words: Sequence[str], environment: Mapping[str, str]) -> tuple
 
 def serve(name: str, config_path: Path) -> int:
     """Run a service to its end. Every error of ours becomes one message and an exit status, as in cli/main.py."""
+    import faulthandler
+
     from ..config import load_config
     from ..core.errors import BadConfig, StationError
 
+    # The watchdog ends a service that hangs by SIGABRT: the journal then shows the line of each thread.
+    faulthandler.enable()
     try:
         if name == "reader":
             from ..wiring.reading import run_reader
 
-            run_reader(load_config(config_path))
+            # Counting needs no key: a station whose key is missing or spoilt still counts.
+            run_reader(load_config(config_path, secrets=False))
         else:
             from ..wiring.syncing import run_sync
 
@@ -57,5 +68,19 @@ def serve(name: str, config_path: Path) -> int:
         print(f"aquasmart: {fault}", file=sys.stderr)
         if fault.hint:
             print(fault.hint, file=sys.stderr)
+        _tell_supervisor(fault)
         return EX_CONFIG if isinstance(fault, BadConfig) else 1
     return 0
+
+
+def _tell_supervisor(fault: StationError) -> None:
+    """What `systemctl status` shows until the next start. A configuration that cannot be used is looked at again every
+    ten seconds only: a station that restarts all day would warm itself for nothing, and nobody mends a file faster."""
+    if "NOTIFY_SOCKET" not in os.environ:
+        return
+    from ..adapters.watchdog import SystemdWatchdog
+    from ..core.errors import BadConfig
+
+    SystemdWatchdog().status(f"CANNOT START: {fault} {fault.hint or ''}".strip())
+    if isinstance(fault, BadConfig):
+        time.sleep(LOOK_AGAIN_S)

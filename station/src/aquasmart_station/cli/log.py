@@ -27,7 +27,7 @@ def verify(context: click.Context, *, as_json: bool) -> None:
     """Verify every row; touches nothing. Exit status 4 if the log is damaged."""
     from ..services.verify import verify_log
 
-    report = verify_log(load_config(context.obj).log_path, time.monotonic)
+    report = verify_log(load_config(context.obj, secrets=False).log_path, time.monotonic)
     if as_json:
         click.echo(json.dumps(report, indent=2, ensure_ascii=False))
     else:
@@ -53,7 +53,7 @@ def salvage(context: click.Context, *, force: bool, as_json: bool) -> None:
     """As `aquasmart check --full`: quarantine and salvage. Stop reader and sync first."""
     from ..wiring.checking import checker
 
-    verdict = checker(load_config(context.obj)).check(full=True, force=force)
+    verdict = checker(load_config(context.obj, secrets=False)).check(full=True, force=force)
     show(verdict, as_json=as_json)
     context.exit({"salvaged": SALVAGED, "damaged": DAMAGED, "busy": BUSY}.get(verdict.state, 0))
 

@@ -32,6 +32,9 @@ _COMMANDS = {
     "operations": ("aquasmart_station.cli.operations", "operations"),
     "config": ("aquasmart_station.cli.settings", "config"),
     "meter": ("aquasmart_station.cli.meter", "meter"),
+    "led": ("aquasmart_station.cli.led", "led"),
+    "panel": ("aquasmart_station.cli.panel", "panel"),
+    "pin": ("aquasmart_station.cli.panel", "pin"),
     "simulate": ("aquasmart_station.cli.simulate", "simulate"),
 }
 

@@ -146,7 +146,7 @@ def configured(config_path: Path, meter_id: str | None) -> list[Target]:
     """The meters of the configuration, or the one named. Raises BadConfig, UsageError."""
     from aquasmart_station.config import load_config
 
-    meters = load_config(config_path).meters
+    meters = load_config(config_path, secrets=False).meters
     targets = [Target(meter.port, meter.settings) for meter in meters if meter_id in (None, meter.id)]
     if not targets:
         known = ", ".join(meter.id for meter in meters)
@@ -172,7 +172,7 @@ def scale(
     from aquasmart_station.cli.settings import change, scale_value
     from aquasmart_station.config import load_config
 
-    config = load_config(context.obj)
+    config = load_config(context.obj, secrets=False)
     meters = {each.id: each for each in config.meters}
     if meter_id not in meters:
         raise click.UsageError(f"no meter is called {meter_id!r}; the configuration has {', '.join(meters)}")

@@ -21,7 +21,7 @@ def metrics(config_path: Path, *, as_json: bool, output: Path | None) -> None:
     """Print what the station measures of itself, in Prometheus' text format."""
     from ..services.metrics import station_metrics
 
-    families = station_metrics(load_config(config_path))
+    families = station_metrics(load_config(config_path, secrets=False))
     text = _as_json(families) if as_json else render(families)
     if output is None:
         click.echo(text, nl=False)

@@ -149,7 +149,7 @@ def _awaited(ops: OpsFile, look: Callable[[Any], str | None]) -> str | None:
 def _ops(config_path: Path) -> OpsFile:
     from ..adapters.ops import OpsFile
 
-    return OpsFile(load_config(config_path).ops_path)
+    return OpsFile(load_config(config_path, secrets=False).ops_path)
 
 
 def _when(at_ms: int) -> str:

@@ -15,7 +15,7 @@ def reader(config_path: Path) -> None:
     """Poll the meters and keep the log, until SIGTERM."""
     from ..wiring.reading import run_reader
 
-    run_reader(load_config(config_path))
+    run_reader(load_config(config_path, secrets=False))
 
 
 @click.command()

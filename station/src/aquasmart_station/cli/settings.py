@@ -27,7 +27,7 @@ def show(config_path: Path, *, as_json: bool) -> None:
     from ..adapters import config_rows
     from ..adapters.ops import OpsFile
 
-    with OpsFile(load_config(config_path).ops_path).reading() as connection:
+    with OpsFile(load_config(config_path, secrets=False).ops_path).reading() as connection:
         force = config_rows.in_force(connection)
         cloud, local = config_rows.rows(connection, "cloud"), config_rows.rows(connection, "local")
     document = config_rows.display(force) | {
@@ -84,7 +84,7 @@ def set_setting(config_path: Path, name: str, value: str, *, as_json: bool) -> N
         wanted = json.loads(value)
     except ValueError as fault:
         raise click.UsageError(f"{value!r} is not a number") from fault
-    change(load_config(config_path), (table, setting), wanted, None, as_json=as_json)
+    change(load_config(config_path, secrets=False), (table, setting), wanted, None, as_json=as_json)
 
 
 def change(config: Config, key: tuple[str, ...], value: Any, base_value: Any, *, as_json: bool) -> None:

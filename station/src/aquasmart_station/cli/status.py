@@ -22,7 +22,7 @@ def status(config_path: Path, *, as_json: bool) -> None:
     """Show what was counted, logged and acknowledged, and what is wrong."""
     from ..services.report import station_report
 
-    report = station_report(load_config(config_path))
+    report = station_report(load_config(config_path, secrets=False))
     if as_json:
         click.echo(json.dumps(report, indent=2, ensure_ascii=False))
     else:

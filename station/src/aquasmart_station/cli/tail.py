@@ -25,7 +25,7 @@ def tail(config_path: Path, lines: int, *, follow: bool, as_json: bool) -> None:
     """Show the latest events of the log."""
     from ..adapters.log_view import LogView
 
-    path = load_config(config_path).log_path
+    path = load_config(config_path, secrets=False).log_path
     with LogView(path) as log:
         position = max(0, log.last_position() - lines)
     while True:

@@ -40,6 +40,10 @@ class CloudClock:
         """Milliseconds to sign with: the learned time, or the wall clock while nothing was learned."""
         return wall_ms if self.offset_ms is None else mono_ms + self.offset_ms
 
+    def told_ms(self, *, mono_ms: int) -> int | None:
+        """The cloud's time; None while no verified answer has said it: no clock of the station stands in for it."""
+        return None if self.offset_ms is None else mono_ms + self.offset_ms
+
     def learn(self, cloud_ms: int, *, mono_ms: int) -> None:
         """Only from an answer whose signature verified."""
         self.offset_ms = cloud_ms - mono_ms

@@ -83,6 +83,13 @@ def spread_s(fleet: int) -> float:
     return min(LONGEST_SPREAD_S, max(LINK_UP_S, fleet * STATION_S))
 
 
+def worth_keeping(fleet: int, kept: int) -> bool:
+    """Whether a fleet's size differs so much from the one that is on the card that a write is due: by a quarter of the
+    spread. A size that grows by one a day is written some ten times on the way from 100 stations to 1,000.
+    """
+    return abs(spread_s(fleet) - spread_s(kept)) > spread_s(kept) / 4
+
+
 def fleet_of(data: Mapping[str, Any], known: int) -> int:
     """The fleet's size by the data of a verified answer; `known` where it says none."""
     said = data.get("fleet")

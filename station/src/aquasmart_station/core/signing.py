@@ -52,7 +52,12 @@ def sign(key: bytes, message: bytes) -> str:
 
 def verified(key: bytes, message: bytes, signature: str) -> bool:
     """Whether `signature` is the one of `message` under `key`. The only comparison of signatures on the station."""
-    return hmac.compare_digest(sign(key, message).encode(), signature.encode())
+    return same(sign(key, message), signature)
+
+
+def same(expected: str, given: str) -> bool:
+    """Whether two secrets are alike, in a time that does not tell where they differ."""
+    return hmac.compare_digest(expected.encode(), given.encode())
 
 
 def derived_key(old_key: bytes, cloud_nonce: str, station_nonce: str) -> bytes:

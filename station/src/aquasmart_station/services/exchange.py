@@ -73,6 +73,10 @@ class Exchange:
     def under_way(self) -> bool:
         return self._sent is not None
 
+    def cloud_time_ms(self) -> int | None:
+        """The cloud's time by the last verified answer of any lane and the monotonic clock since; None before one."""
+        return self._cloud_clock.told_ms(mono_ms=self._mono_ms())
+
     def ask(self, asked: Asked) -> None:
         """Sign with the preferred key and send."""
         identity = self._keys.current

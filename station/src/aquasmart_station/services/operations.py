@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 from ..adapters import operation_rows as rows
 from ..adapters.operation_rows import Operation
@@ -32,6 +32,7 @@ from ..core.outcome import (
 )
 from ..core.pacing import Pace
 from ..core.ports import Clock
+from .effects import Effect
 from .exchange import Asked, Exchange
 
 IN_PROGRESS = "operation-in-progress"
@@ -41,28 +42,6 @@ ANSWER_LOOK_S = 0.02
 FORGET_EVERY_S = 86_400.0
 LAST_S = 1.0
 """How long an answer is waited for when stopping."""
-
-
-class Effect(Protocol):
-    """What an operation's end means on the station. Called within the transaction that ends it; may be repeated."""
-
-    def delivered(
-        self, connection: sqlite3.Connection, operation: Operation, data: Mapping[str, Any], now_ms: int
-    ) -> None: ...
-
-    def refused(self, connection: sqlite3.Connection, operation: Operation, reason: str) -> None: ...
-
-    def failed(self, connection: sqlite3.Connection, operation: Operation) -> None: ...
-
-    def conflict(
-        self, connection: sqlite3.Connection, operation: Operation, problem: Mapping[str, Any], now_ms: int
-    ) -> str:
-        """Reconcile; the state in which the operation ends: `conflict` or `superseded`."""
-        ...
-
-    def resolve(self, connection: sqlite3.Connection, operation: Operation, keep: str, now_ms: int) -> str:
-        """A person's decision on a conflict; words for that person."""
-        ...
 
 
 class OperationsLane:
@@ -95,6 +74,7 @@ class OperationsLane:
         began_s = self._mono_s()
         try:
             self._see_requests()
+            self._forget_old()
             while self._advance() and self._mono_s() - began_s < BURST_S:
                 pass
         except OpsError as fault:
@@ -146,10 +126,15 @@ class OperationsLane:
                 rows.answer(connection, number, self._execute(connection, kind, argument, now_ms), now_ms)
         if asked and not self._pace.asked_for:
             self.next_due_s = self._mono_s()
-        if self._mono_s() >= self._forget_s:
-            self._forget_s = self._mono_s() + FORGET_EVERY_S
-            with self._ops.writing() as connection:
-                rows.forget_old(connection, now_ms)
+
+    def _forget_old(self) -> None:
+        """Once a day, and only by the cloud's word on what time it is: the station's clock may say anything."""
+        cloud_ms = self._exchange.cloud_time_ms()
+        if cloud_ms is None or self._mono_s() < self._forget_s:
+            return
+        self._forget_s = self._mono_s() + FORGET_EVERY_S
+        with self._ops.writing() as connection:
+            rows.forget_old(connection, cloud_ms)
 
     def _execute(self, connection: sqlite3.Connection, kind: str, argument: Mapping[str, Any], now_ms: int) -> str:
         """Do what the command line asks of this service."""
@@ -163,7 +148,7 @@ class OperationsLane:
         if kind != "resolve" or effect is None or operation.state != "conflict":
             return f"it is {operation.state}: there is no conflict to resolve"
         said = effect.resolve(connection, operation, str(argument.get("keep")), now_ms)
-        rows.settle(connection, operation.id, "superseded", now_ms, attempts=operation.attempts, error=said)
+        self._settle(connection, operation, "superseded", attempts=operation.attempts, error=said)
         return said
 
     def _begin(self, operation: Operation) -> None:
@@ -220,7 +205,7 @@ class OperationsLane:
             effect = self._effects.get(operation.type)
             if effect is not None:
                 effect.delivered(connection, operation, data, now_ms)
-            rows.settle(connection, operation.id, "done", now_ms, attempts=operation.attempts + 1, answer=data)
+            self._settle(connection, operation, "done", attempts=operation.attempts + 1, answer=data)
         self._rest()
         self._announced(data)
 
@@ -252,23 +237,24 @@ class OperationsLane:
             effect = self._effects.get(operation.type)
             state = "failed" if effect is None else effect.conflict(connection, operation, problem, now_ms)
             detail = str(problem.get("detail", ""))
-            rows.settle(
-                connection, operation.id, state, now_ms, attempts=operation.attempts + 1, code="config-conflict",
-                error=detail,
-            )  # fmt: skip
+            said = {"code": "config-conflict", "error": detail}
+            self._settle(connection, operation, state, attempts=operation.attempts + 1, **said)
         self._waiting = True
         self._rest()
 
     def _end(self, operation: Operation, state: str, *, code: str, error: str, attempts: int | None = None) -> None:
-        now_ms, attempts = self._now_ms(), operation.attempts + 1 if attempts is None else attempts
+        attempts = operation.attempts + 1 if attempts is None else attempts
         with self._ops.writing() as connection:
             effect = self._effects.get(operation.type)
             if effect is not None and state == "refused":
                 effect.refused(connection, operation, f"{code}: {error}")
             elif effect is not None:
                 effect.failed(connection, operation)
-            rows.settle(connection, operation.id, state, now_ms, attempts=attempts, code=code, error=error)
+            self._settle(connection, operation, state, attempts=attempts, code=code, error=error)
         self._rest()
+
+    def _settle(self, connection: sqlite3.Connection, operation: Operation, state: str, **said: Any) -> None:
+        rows.settle(connection, operation.id, state, self._exchange.cloud_time_ms(), **said)
 
     def _wait(self, outcome: Retry) -> float:
         """Wait before the next request; how long, in seconds."""

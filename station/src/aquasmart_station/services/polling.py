@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from ..core.backoff import Backoff
 from ..core.degraded import Reasons
 from ..core.errors import BadFrame, NoAnswer, StationError
-from ..core.model import Draft, Flag, Reading, Scale
+from ..core.model import Draft, Flag, Kind, Reading, Scale
 from ..core.observing import MeterObserver
 from ..core.ports import Clock, MeterLine
 from ..core.ring import Ring
@@ -42,6 +42,10 @@ class PollFigures:
     unbooked: int = 0
     reopened: int = 0
     bad_in_a_row: int = 0
+    anomalies: int = 0
+    anomaly: str = ""
+    """What the latest one was about."""
+    anomaly_at_ms: int = 0
     fault: str = ""
     link_up: bool = False
     reading: Reading | None = None
@@ -187,7 +191,15 @@ class MeterPoller:
     def _hand_over(self, drafts: list[Draft]) -> None:
         if drafts:
             self._booked_mono_ns = self._clock.mono_ns()
+            self._see_anomalies(drafts)
             if self._shelf.reasons.active:
                 drafts = [replace(draft, flags=draft.flags | Flag.DEGRADED) for draft in drafts]
             self._shelf.ring.put(drafts)
             self._shelf.wake.notify()
+
+    def _see_anomalies(self, drafts: list[Draft]) -> None:
+        for draft in drafts:
+            if draft.kind is Kind.ANOMALY:
+                self.figures.anomalies += 1
+                self.figures.anomaly = str((draft.data or {}).get("metric", ""))
+                self.figures.anomaly_at_ms = draft.at_ms

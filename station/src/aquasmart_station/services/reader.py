@@ -15,12 +15,12 @@ from ..core.degraded import DISK_FULL
 from ..core.errors import LogDamaged, LogError, LogFull
 from ..core.model import Board, Draft, Flag, Kind, Row, StreamHeader
 from ..core.ports import Clock, EventLog, LiveDisplay, Watchdog
-from ..core.showing import LOG_DAMAGED, MeterState, ServiceState, ago, litres
-from ..core.watching import words_for
+from ..core.showing import LOG_DAMAGED, ServiceState
 from .adopting import ReaderSettings
 from .diagnosing import Diagnoser
 from .housekeeping import Housekeeping
 from .polling import MeterPoller, Shelf
+from .reader_display import meter_state, status_text
 from .timekeeping import Timekeeper
 
 SHOW_EVERY_NS = 500_000_000
@@ -101,7 +101,10 @@ class Reader:
             except LogError as fault:
                 self._fault = f"{fault} {fault.hint}".strip()
                 self.reasons.put(DISK_FULL, on=isinstance(fault, LogFull))
-                self._show(force=True)
+                # Up, with a fault that is shown: a start that the supervisor gave up would only begin again here.
+                self._watchdog.ready()
+                if self._show(force=True):
+                    self._watchdog.pet()
                 self._stop.wait(1.0)
         for poller in self._pollers:
             poller.start()
@@ -244,7 +247,15 @@ class Reader:
         if not force and now_ns - self._shown_ns < SHOW_EVERY_NS:
             return False
         self._shown_ns = now_ns
-        text = self._text()
+        now_ms = self._clock.wall_ns() // 1_000_000
+        text = status_text(
+            self._pollers,
+            fault=self._fault,
+            waiting_rows=len(self._shelf.ring),
+            committed_at_ms=self._committed_at_ms,
+            degraded=self.reasons.active,
+            now_ms=now_ms,
+        )
         figures = {
             "commits": self._commits,
             "rows": self._rows,
@@ -259,54 +270,6 @@ class Reader:
         self._watchdog.status(text)
         return self._live.show(
             "reader_state",
-            ServiceState(state, text, figures, now_ns // 1_000_000, self._clock.wall_ns() // 1_000_000),
-            [_meter_state(poller) for poller in self._pollers],
+            ServiceState(state, text, figures, now_ns // 1_000_000, now_ms),
+            [meter_state(poller) for poller in self._pollers],
         )
-
-    def _text(self) -> str:
-        parts = [_meter_text(poller) for poller in self._pollers]
-        if self._fault:
-            parts.insert(0, f"LOG FAULT: {self._fault}; counting goes on, {len(self._shelf.ring)} rows wait")
-        elif self._committed_at_ms is not None:
-            since_s = (self._clock.wall_ns() // 1_000_000 - self._committed_at_ms) / 1000
-            parts.append(f"last commit {ago(since_s)} ago")
-        if self.reasons.active:
-            parts.append(f"DEGRADED: {', '.join(sorted(self.reasons.active))}")
-        return " · ".join(parts)
-
-
-def _meter_text(poller: MeterPoller) -> str:
-    view, figures = poller.account.view, poller.figures
-    flow = figures.reading.flow_ul_s if figures.reading else None
-    said = f"{poller.meter_id} {poller.state}"
-    if view.header is not None and view.counts is not None:
-        said += f", {litres(view.header.volume_ul(view.counts))} L since start"
-    if flow:
-        said += f", {litres(flow * 60, 1)} L/min"
-    return said + (f" ({figures.fault})" if figures.fault else "")
-
-
-def _meter_state(poller: MeterPoller) -> MeterState:
-    view, figures = poller.account.view, poller.figures
-    late = sorted(poller.lateness_ms.copy())
-    return MeterState(
-        meter_id=poller.meter_id,
-        state=poller.state,
-        epoch=str(view.epoch) if view.epoch else None,
-        counts=view.counts,
-        raw_counts=view.raw_counts,
-        flow_ul_s=figures.reading.flow_ul_s if figures.reading else None,
-        at_ms=figures.reading.wall_ms if figures.reading else None,
-        text=figures.fault
-        or (view.reason if view.state not in ("ok", "waiting") else "")
-        or words_for(poller.observer.conditions),
-        figures={
-            "polls_good": figures.good,
-            "polls_bad": figures.bad,
-            "unbooked": figures.unbooked,
-            "late_p99_ms": round(late[int(len(late) * 0.99)], 1) if late else None,
-            "rtt_us": figures.reading.rtt_us if figures.reading else None,
-            "reverse_debt_counts": view.reverse_debt_counts,
-            "unbooked_counts": view.unbooked_counts,
-        },
-    )

@@ -29,6 +29,15 @@ def station_report(config: Config) -> dict[str, Any]:
     """Volumes in µl from each epoch's baseline on; see docs/technician.md for every field. Raises LogError."""
     with LogView(config.log_path) as log:
         standings, usage = log.standings(), log.usage()
+    return _report(config, standings, usage)
+
+
+def report_without_log(config: Config) -> dict[str, Any]:
+    """The same of a station whose log cannot be read: what live.db and ops.db say is not lost with it."""
+    return _report(config, [], None)
+
+
+def _report(config: Config, standings: Sequence[StreamStanding], usage: Usage | None) -> dict[str, Any]:
     mono_ms = time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000
     now_ms = time.time_ns() // 1_000_000
     live = read_meters(config.live_path)
@@ -46,7 +55,7 @@ def station_report(config: Config) -> dict[str, Any]:
         "oldest_pending_s": max(0, (now_ms - min(oldest)) // 1000) if oldest else 0,
         "sync_state": sync["state"],
         "degraded": [] if reader["state"] == "not-running" else reader.get("degraded", []),
-        "disk": _disk(config, usage, reader),
+        "disk": None if usage is None else _disk(config, usage, reader),
         "meters": meters,
         "streams": [
             {

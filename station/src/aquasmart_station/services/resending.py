@@ -14,6 +14,7 @@ from ..adapters import operation_rows
 from ..adapters.log_dead_letters import DeadLetter
 from ..adapters.operation_rows import Operation
 from ..core.operations import parameters_of
+from .effects import DeliveryEffect
 
 RESEND_EVENT = "resend_event"
 
@@ -27,8 +28,10 @@ def ask_again(connection: sqlite3.Connection, letter: DeadLetter, now_ms: int) -
     )
 
 
-class ResendEffect:
-    """What the end of such an operation means: the dead letter is marked as sent again once the cloud has taken it."""
+class ResendEffect(DeliveryEffect):
+    """The dead letter is marked as sent again once the cloud has taken it; until then it stays one."""
+
+    NOTHING_TO_RESOLVE = "there is nothing to resolve: a dead letter has one version"
 
     def __init__(self, note_resent: Callable[[str, int, int], None]) -> None:
         """`note_resent(stream, seq, now_ms)` records it in the log. Raises Fenced, LogError: then it is repeated."""
@@ -43,28 +46,3 @@ class ResendEffect:
     ) -> None:
         parameters = parameters_of(operation.parameters)
         self._note_resent(str(parameters["stream"]), int(parameters["seq"]), now_ms)
-
-    def refused(self, connection: sqlite3.Connection, operation: Operation, reason: str) -> None:
-        """It stays a dead letter."""
-
-    def failed(self, connection: sqlite3.Connection, operation: Operation) -> None:
-        """It stays a dead letter; `aquasmart operations retry` asks again."""
-
-    def conflict(
-        self,
-        connection: sqlite3.Connection,  # noqa: ARG002
-        operation: Operation,  # noqa: ARG002
-        problem: Mapping[str, Any],  # noqa: ARG002
-        now_ms: int,  # noqa: ARG002
-    ) -> str:
-        """There is nothing to be in conflict with: an event is what it was."""
-        return "failed"
-
-    def resolve(
-        self,
-        connection: sqlite3.Connection,  # noqa: ARG002
-        operation: Operation,  # noqa: ARG002
-        keep: str,  # noqa: ARG002
-        now_ms: int,  # noqa: ARG002
-    ) -> str:
-        return "there is nothing to resolve: a dead letter has one version"

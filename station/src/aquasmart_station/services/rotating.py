@@ -25,6 +25,7 @@ from ..core.errors import OpsError, StationError
 from ..core.keyring import KeyRing
 from ..core.operations import parameters_of
 from ..core.signing import derived_key
+from .effects import DeliveryEffect
 
 KEY_CONFIRM = "key_confirm"
 AGAIN_S = 10.0
@@ -39,8 +40,12 @@ _STATE = "UPDATE rotation SET state = ? WHERE key_id = ?"
 _ON_ITS_WAY = "SELECT 1 FROM operation WHERE type = ? AND state = 'pending' AND parameters LIKE ? ESCAPE '\\'"
 
 
-class KeyRotation:
-    """Answers offers, and is the effect of `key_confirm` operations."""
+class KeyRotation(DeliveryEffect):
+    """Answers offers, and is the effect of `key_confirm` operations. After one that failed the offer is still there,
+    and is answered again.
+    """
+
+    NOTHING_TO_RESOLVE = "there is nothing to decide about a key"
 
     def __init__(
         self, *, ops: OpsFile, keys: KeyRing, folder: Path, now_ms: Callable[[], int], mono_s: Callable[[], float]
@@ -95,27 +100,6 @@ class KeyRotation:
     def refused(self, connection: sqlite3.Connection, operation: Operation, reason: str) -> None:  # noqa: ARG002
         """The offer has been withdrawn: the present key stays."""
         connection.execute(_STATE, ("refused", parameters_of(operation.parameters)["key_id"]))
-
-    def failed(self, connection: sqlite3.Connection, operation: Operation) -> None:
-        """Nothing: the offer is still there, and is answered again."""
-
-    def conflict(
-        self,
-        connection: sqlite3.Connection,  # noqa: ARG002
-        operation: Operation,  # noqa: ARG002
-        problem: Mapping[str, Any],  # noqa: ARG002
-        now_ms: int,  # noqa: ARG002
-    ) -> str:
-        return "failed"
-
-    def resolve(
-        self,
-        connection: sqlite3.Connection,  # noqa: ARG002
-        operation: Operation,  # noqa: ARG002
-        keep: str,  # noqa: ARG002
-        now_ms: int,  # noqa: ARG002
-    ) -> str:
-        return "there is nothing to decide about a key"
 
     def _answer(self, key_id: str, cloud_nonce: str) -> None:
         """Our nonce, kept in the same transaction as the operation that carries it; the same one at each repetition."""

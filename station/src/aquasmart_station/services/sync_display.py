@@ -11,6 +11,8 @@ from ..core.showing import ServiceState, ago
 from ..core.tally import Tally
 
 SHOW_EVERY_S = 0.5
+_TRYING = frozenset({"offline", "unverified", "hold", "log-fault"})
+"""States in which sync waits and tries again by itself."""
 
 
 @dataclass(slots=True)
@@ -20,6 +22,9 @@ class Figures:
     state: str = "starting"
     since_ms: int = 0
     text: str = ""
+    error: str = ""
+    """The last thing that went wrong, kept while all is well again: a technician asks what it was."""
+    error_at_ms: int = 0
     pending: int = 0
     oldest_at_ms: int | None = None
     events_delivered: int = 0
@@ -64,7 +69,8 @@ class Figures:
         """Again after `wait_s`; `told`: the other side asked for that wait."""
         self.failures += 1
         self.tally.waits(wait_s, told=told)
-        self.say(state, f"{reason}; next attempt in {ago(wait_s)}", now_ms)
+        self.error, self.error_at_ms = reason, now_ms
+        self.say(state, reason, now_ms)
 
 
 def ages_s(rows: Sequence[Row], now_ms: int) -> tuple[float, ...]:
@@ -90,7 +96,8 @@ class SyncDisplay:
             return
         self._shown_s = now_s
         now_ms = self._clock.wall_ns() // 1_000_000
-        text = status_text(figures, now_ms)
+        next_s = max(0.0, round(not_before_s - now_s, 1))
+        text = status_text(figures, now_ms, next_s)
         self._watchdog.status(text)
         said = {
             "pending": figures.pending,
@@ -109,25 +116,31 @@ class SyncDisplay:
             "tally": figures.tally.document(),
             "link": self._link(),
             "dead_letters": figures.dead_letters,
-            "next_attempt_s": max(0.0, round(not_before_s - now_s, 1)),
+            "fleet": figures.fleet,
+            "next_attempt_s": next_s,
+            "error": figures.error,
+            "error_at_ms": figures.error_at_ms or None,
         }
         self._live.show("sync_state", ServiceState(figures.state, text, said, int(now_s * 1000), now_ms))
 
 
-def status_text(figures: Figures, now_ms: int) -> str:
-    """The one line of `systemctl status aquasmart-sync`."""
+def status_text(figures: Figures, now_ms: int, next_attempt_s: float) -> str:
+    """The one line of `systemctl status aquasmart-sync`: the state and since when, what waits, the last
+    acknowledgement, the reason and the next attempt, and the last error where that is over."""
     parts = [figures.state]
     if figures.since_ms:
         parts[0] += f" for {ago((now_ms - figures.since_ms) / 1000)}"
-    if figures.pending:
-        oldest = "" if figures.oldest_at_ms is None else f", oldest {ago((now_ms - figures.oldest_at_ms) / 1000)}"
-        parts.append(f"{figures.pending} events waiting{oldest}")
-    else:
-        parts.append("everything delivered")
-    if figures.acknowledged_at_ms is not None:
-        parts.append(f"acknowledged {ago((now_ms - figures.acknowledged_at_ms) / 1000)} ago")
     if figures.text:
         parts.append(figures.text)
+    if figures.state in _TRYING:
+        parts.append(f"next attempt in {ago(next_attempt_s)}" if next_attempt_s >= 1 else "trying now")
+    parts.append(_waiting(figures, now_ms))
+    if figures.acknowledged_at_ms is not None:
+        parts.append(f"last acknowledgement {ago((now_ms - figures.acknowledged_at_ms) / 1000)} ago")
+    else:
+        parts.append("no acknowledgement since start")
+    if figures.error and figures.error != figures.text:
+        parts.append(f"last error {ago((now_ms - figures.error_at_ms) / 1000)} ago: {figures.error}")
     if figures.saving_power:
         parts.append("saving power: asks less often")
     if figures.dead_letters:
@@ -135,3 +148,12 @@ def status_text(figures: Figures, now_ms: int) -> str:
     if figures.difference:
         parts.append(f"BOOKS DIFFER: {figures.difference}")
     return " · ".join(parts)
+
+
+def _waiting(figures: Figures, now_ms: int) -> str:
+    if not figures.pending:
+        return "everything delivered"
+    text = f"{figures.pending} event{'' if figures.pending == 1 else 's'} waiting"
+    if figures.oldest_at_ms is None:
+        return text
+    return f"{text}, the oldest for {ago((now_ms - figures.oldest_at_ms) / 1000)}"

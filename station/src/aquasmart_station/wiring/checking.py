@@ -10,12 +10,13 @@ from ..adapters.clock import SystemClock, boot_id, hardware_id
 from ..config import Config
 from ..core.model import StreamHeader
 from ..services.check import Checker
-from .running import make_folders
+from .running import become_owner, make_folders
 
 
 def checker(config: Config) -> Checker:
     """The check of this station's log. Raises StationError where there is no folder for it."""
     make_folders(config)
+    become_owner(config)
     clock = SystemClock()
     return Checker(
         log=config.log_path,

@@ -45,6 +45,18 @@ def make_folders(config: Config) -> None:
             raise StationError(f"{folder} cannot be made: {fault.strerror}") from fault
 
 
+def become_owner(config: Config) -> None:
+    """Where root works on the state folder of a service's user, go on as that user: what is made anew (a salvaged log,
+    a lock) must be the services' own, or they could not open it. For good; a no-op for everybody else."""
+    if os.geteuid() != 0 or not config.state_dir.is_dir():
+        return
+    owner = config.state_dir.stat()
+    if owner.st_uid:
+        os.setgroups([])
+        os.setgid(owner.st_gid)
+        os.setuid(owner.st_uid)
+
+
 @contextlib.contextmanager
 def held(path: Path, watchdog: Watchdog, stopper: Stopper, *, what: str) -> Iterator[bool]:
     """An exclusive lock, waited for; False where we were told to stop meanwhile. The kernel frees it when we die."""

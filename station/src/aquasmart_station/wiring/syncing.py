@@ -24,13 +24,13 @@ from ..adapters.renewing import RenewableCourier
 from ..adapters.watchdog import SystemdWatchdog
 from ..config import Config
 from ..core.conversation import CloudClock
-from ..core.errors import Fenced, LogError
+from ..core.errors import Fenced, LogDamaged, LogError, OpsError
 from ..core.outcome import LaneName
-from ..core.pacing import fleet_of
 from ..core.ports import Watchdog
 from ..core.showing import LOG_DAMAGED
 from ..core.token_bucket import OVERHEAD_BYTES, TokenBucket
 from ..services.exchange import Exchange
+from ..services.fleet_memory import FleetMemory
 from ..services.heartbeat import HeartbeatLane
 from ..services.sync import Sync, take_over
 from ..services.sync_display import Figures
@@ -55,15 +55,39 @@ def run_sync(config: Config) -> None:
             return
         if not _await_log(config.log_path, watchdog, stopper):
             return
-        take_over(outbox, clock.wall_ns() // 1_000_000)
-        sync = _sync(config, outbox, open_ops(config, clock.wall_ns() // 1_000_000), clock, watchdog)
+        ops = _take_over(config, outbox, clock, watchdog, stopper)
+        if ops is None:
+            return
+        sync = _sync(config, outbox, ops, clock, watchdog)
         stopper.tell(sync.stop)
         sync.run()
+
+
+def _take_over(
+    config: Config, outbox: Outbox, clock: SystemClock, watchdog: Watchdog, stopper: Stopper
+) -> OpsFile | None:
+    """Log and operations, taken over; None where we were told to stop meanwhile. A disk that refuses (full, as a rule)
+    is waited for, and said: the reader makes room. Raises LogDamaged, where only the check can help."""
+    while not stopper.asked:
+        now_ms = clock.wall_ns() // 1_000_000
+        try:
+            take_over(outbox, now_ms)
+            return open_ops(config, now_ms)
+        except LogDamaged:
+            raise
+        except (LogError, OpsError) as fault:
+            outbox.close()
+            watchdog.ready()
+            watchdog.status(f"log-fault · {fault} {fault.hint or ''} · trying again each second".replace("  ", " "))
+            watchdog.pet()
+            time.sleep(1.0)
+    return None
 
 
 def _sync(config: Config, outbox: Outbox, ops: OpsFile, clock: SystemClock, watchdog: Watchdog) -> Sync:
     """The lanes and the loop over them. Each lane has a courier, and so a connection, of its own."""
     cloud, figures, cloud_clock = config.cloud, Figures(), CloudClock()
+    fleet = FleetMemory(ops, figures)
     http, use, span = http_settings(cloud), LinkUse(), span_sink("aquasmart-station")
     allowance = TokenBucket(config.sync.bytes_per_hour, config.sync.burst_bytes)
     keys = keyring_of(config)
@@ -85,7 +109,7 @@ def _sync(config: Config, outbox: Outbox, ops: OpsFile, clock: SystemClock, watc
         verified(at_ms)
 
     def announced(data: Mapping[str, Any]) -> None:
-        figures.fleet = fleet_of(data, figures.fleet)
+        fleet.heard(data)
         lanes.announced(data)
 
     def spent(size: int) -> None:

@@ -1,4 +1,6 @@
-"""One served cloud for a whole file of tests, each with clients of its own; tests that kill it make their own."""
+"""One served cloud of each store for a whole file of tests, each with clients of its own; tests that kill it make their
+own.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +9,20 @@ from itertools import count
 
 import pytest
 
-from tests.integration.cloud.foreign.gunicorn import ClientOf, Served
+from tests.integration.cloud.foreign.gunicorn import ClientOf, Served, served_on
+from tests.integration.store.stores import STORES, Store
 
 NUMBERS = count()
 
 
+@pytest.fixture(scope="module", params=STORES)
+def store(request: pytest.FixtureRequest) -> Store:
+    return Store(request.param, lambda: request.getfixturevalue("postgres"))
+
+
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    with Served(tmp_path_factory.mktemp("served") / "cloud") as running:
+def served(store: Store, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    with served_on(store, tmp_path_factory.mktemp("served") / "cloud") as running:
         yield running
 
 

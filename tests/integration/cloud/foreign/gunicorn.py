@@ -1,4 +1,4 @@
-"""The cloud as it is served: gunicorn with the deployed configuration, a SQLite file, requests over a socket."""
+"""The cloud as it is served: gunicorn with the deployed configuration, on either store, requests over a socket."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import os
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
@@ -19,6 +19,7 @@ from demo.groups import Group
 from demo.site import REPOSITORY, program
 from tests.contract import reference as ref
 from tests.integration.cloud.senders import _fresh
+from tests.integration.store.stores import Store
 from tests.integration.world import free_port
 
 ADMIN = "correct-horse-battery-staple"
@@ -165,6 +166,21 @@ class Served:
         """How many rows each table of the intake has."""
         tables = ("foreign_event", "row_identity", "failed_event", "foreign_rollup", "processing_log")
         return {table: self.query(f"SELECT count(*) FROM {table}")[0][0] for table in tables}
+
+
+@contextmanager
+def served_on(store: Store, folder: Path, **settings: str) -> Iterator[Served]:
+    """A served cloud on a fresh database of that kind; two workers where the store takes them."""
+    if store.kind == "sqlite":
+        with Served(folder, **settings) as running:
+            yield running
+        return
+    name = store.server.fresh()
+    try:
+        with Served(folder, store.server.url(name), AQUASMART_WORKERS="2", **settings) as running:
+            yield running
+    finally:
+        store.server.drop(name)
 
 
 @dataclass(frozen=True)

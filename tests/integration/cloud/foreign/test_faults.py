@@ -12,14 +12,16 @@ import pytest
 
 from aquasmart_cloud.config import Config
 from aquasmart_cloud.core.errors import ConfigError
-from tests.integration.cloud.foreign.gunicorn import Answer, ClientOf, Served, event
+from tests.integration.cloud.foreign.gunicorn import Answer, ClientOf, Served, event, served_on
+from tests.integration.store.stores import Store
 
 DEVELOPMENT = {"AQUASMART_MODE": "development"}
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    with Served(tmp_path_factory.mktemp("faulty") / "cloud", AQUASMART_FAULTS="header", **DEVELOPMENT) as running:
+def served(store: Store, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    folder = tmp_path_factory.mktemp("faulty") / "cloud"
+    with served_on(store, folder, AQUASMART_FAULTS="header", **DEVELOPMENT) as running:
         yield running
 
 
@@ -139,10 +141,10 @@ def test_a_real_fault_of_the_database_at_its_last_table_is_503_and_stores_nothin
     assert client.send({"events": [event(), {}]}).status == 207
 
 
-def test_killed_in_the_middle_of_everything_each_event_counts_once(tmp_path: Path) -> None:
+def test_killed_in_the_middle_of_everything_each_event_counts_once(store: Store, tmp_path: Path) -> None:
     """`kill -9` of the whole server, again and again, while four senders send and repeat what was not answered."""
     sent = 60
-    with Served(tmp_path / "cloud") as cloud:
+    with served_on(store, tmp_path / "cloud") as cloud:
         client = cloud.client()
         done = [0] * 4
 

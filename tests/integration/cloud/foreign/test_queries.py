@@ -144,8 +144,26 @@ def test_figures_that_cannot_be_given(served: Served, query: str) -> None:
     assert served.person("GET", f"/api/aggregations?{query}").status == 422
 
 
+@pytest.mark.parametrize(("first", "last"), [(0, COUNT), (3, 100), (1, 2), (17, 231)])
+def test_figures_between_any_two_minutes_are_those_of_the_events(reader: ClientOf, first: int, last: int) -> None:
+    edges = [START_MS + number * 20 * MINUTE_MS for number in (first, last)]
+    span = "from={}&to={}".format(*(edge // 1000 for edge in edges))
+    total = sum(Decimal(number + 1) + Decimal("0.25") for number in range(first, last))
+    for by in ("", "&group_by=day", "&group_by=hour", "&group_by=month,metric"):
+        groups = reader.get(f"/api/aggregations?{span}{by}").json["groups"]
+        assert sum(each["count"] for each in groups) == last - first
+        assert sum(Decimal(each["sum"]) for each in groups) == total
+
+
 def test_figures_of_the_stations(served: Served, reader: ClientOf) -> None:
     served.stations_add("tap-7")
+    epoch = "0123456789abcdef0123456789abcdef"
+    served.execute(
+        "INSERT INTO epoch (station_id, meter_id, epoch, identity_strong, epoch_from, root_epoch, shift_counts,"
+        " counts_through, opened_at) VALUES ('tap-7', 'm', ?, FALSE, 0, ?, 0, 0, 0)",
+        epoch,
+        epoch,
+    )
     for grain, bucket in (("day", 1_709_251_200_000), ("hour", START_MS), ("minute", START_MS)):
         served.execute("INSERT INTO rollup VALUES ('tap-7', 'm', ?, ?, 1500000, 0, 10)", grain, bucket)
     groups = served.person("GET", "/api/aggregations?of=stations&group_by=station,month").json["groups"]

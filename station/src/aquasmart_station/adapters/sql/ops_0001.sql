@@ -18,7 +18,7 @@ CREATE TABLE operation (
   code            TEXT NOT NULL DEFAULT '',
   error           TEXT NOT NULL DEFAULT '',
   answer          TEXT,
-  settled_at_ms   INTEGER
+  settled_at_ms   INTEGER                       -- by the cloud's time, so that no clock of the station ages it
 ) STRICT;
 CREATE INDEX operation_pending ON operation (id) WHERE state = 'pending';
 

@@ -43,6 +43,11 @@ const shapes = {
   backlog: (element, value, item) => text(element, format.backlog(value, item.oldest_pending_s)),
   short: (element, value) => text(element, value ? String(value).slice(0, 8) : "–"),
   href: (element, value) => attribute(element, "href", element.dataset.base + encodeURIComponent(value)),
+  link: (element, value) => attribute(element, "href", value),
+  severity: (element, value) => {
+    attribute(element, "data-severity", value);
+    text(element.lastElementChild, value);
+  },
   spark: (element, value, item, now) => attribute(element, "d", format.sparkPath(value, now)),
   state: (element, value, item) => {
     attribute(element, "data-state", value);

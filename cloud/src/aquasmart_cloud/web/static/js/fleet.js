@@ -27,6 +27,8 @@ function show(fleet) {
   const shown = fleet.stations.filter((station) => passes(station, wanted) && named(station, words));
   fillAll("fleet", fleet, fleet.server_time);
   list(body, shown, fleet.server_time);
+  list(document.querySelector('[data-list="alerts"]'), fleet.alerts, fleet.server_time);
+  document.getElementById("alerts").hidden = fleet.alerts.length === 0;
   for (const label of document.querySelectorAll("[data-count]")) {
     label.textContent = count(fleet.stations.filter((station) => passes(station, label.dataset.count)).length);
   }

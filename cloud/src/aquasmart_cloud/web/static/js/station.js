@@ -15,6 +15,7 @@ function show(station) {
   for (const container of document.querySelectorAll("[data-list]")) {
     list(container, station[container.dataset.list], station.server_time);
   }
+  document.getElementById("alerts").hidden = station.alerts.length === 0;
   document.getElementById("no-differences").hidden = station.differences.length > 0;
   chart.show(station.minutes, hours, station.server_time);
 }

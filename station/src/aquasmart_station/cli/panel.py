@@ -1,0 +1,84 @@
+"""`aquasmart panel`: the technician's page as a service, and `aquasmart pin`: who may change something there."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+from pathlib import Path
+
+import click
+
+from ..config import load_config
+
+
+@click.command()
+@click.option("--listen", metavar="ADDRESS:PORT", help="Where to answer; else systemd's socket, or 127.0.0.1:8080.")
+@click.pass_obj
+def panel(config_path: Path, listen: str | None) -> None:
+    """Show the station's page on its own network, until nobody looks any more or SIGTERM."""
+    config = load_config(config_path, secrets=False)
+    try:
+        from ..wiring.paneling import run_panel
+    except ModuleNotFoundError as missing:
+        raise click.ClickException(
+            f"the panel needs {missing.name}: install the package's extra `panel`, or Debian's python3-flask and"
+            " python3-waitress"
+        ) from missing
+    run_panel(config, listen)
+
+
+@click.group()
+def pin() -> None:
+    """The technician's PIN for the panel."""
+
+
+@pin.command("set")
+@click.option("--stdin", "from_stdin", is_flag=True, help="Read it from standard input instead of asking.")
+@click.pass_obj
+def set_pin(config_path: Path, *, from_stdin: bool) -> None:
+    """Set the PIN: 6 to 12 digits. Only its hash is kept."""
+    from ..adapters.durable_files import write_durably
+    from ..core.pin import keep
+
+    path = load_config(config_path, secrets=False).panel.pin_file
+    said = sys.stdin.readline().strip() if from_stdin else _asked()
+    try:
+        kept = keep(said, secrets.token_bytes(16))
+    except ValueError as fault:
+        raise click.ClickException(f"{fault}; nothing was changed") from fault
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_durably(path, kept + "\n", 0o640)
+        if os.geteuid() == 0:
+            _for_the_panel(path)
+    except OSError as fault:
+        raise click.ClickException(f"{path} cannot be written: {fault.strerror}; run this as root") from fault
+    click.echo(f"set: {path} holds its hash")
+
+
+@pin.command("clear")
+@click.pass_obj
+def clear_pin(config_path: Path) -> None:
+    """Remove the PIN: the panel shows, and changes nothing."""
+    path = load_config(config_path, secrets=False).panel.pin_file
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as fault:
+        raise click.ClickException(f"{path} cannot be removed: {fault.strerror}; run this as root") from fault
+    click.echo("no PIN: nothing can be changed from the panel")
+
+
+def _asked() -> str:
+    said: str = click.prompt("new PIN, 6 to 12 digits", hide_input=True, confirmation_prompt=True)
+    return said.strip()
+
+
+def _for_the_panel(path: Path) -> None:
+    """Readable by the panel's own user, where the machine has one."""
+    import grp
+
+    try:
+        os.chown(path, -1, grp.getgrnam("aquasmart-panel").gr_gid)
+    except KeyError:
+        return

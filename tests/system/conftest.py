@@ -1,0 +1,119 @@
+"""Stations installed from the package, under real systemd, with a real cloud; the report of what they went through."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from demo.site import REPOSITORY
+from tests.system import report
+from tests.system.machines import Cable, Container
+from tests.system.rootfs import copy_of, debian, layered
+from tests.system.station import READER, SYNC, Cloud, Station
+
+MakeStation = Callable[..., Station]
+_numbers = count(1)
+
+
+def build_deb(package: str, out: Path, *words: str) -> Path:
+    """A package out of the working tree, as `make deb` makes it."""
+    command = [sys.executable, "-m", "deploy.deb.build", package, "--out", str(out), *words]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return Path(done.stdout.strip())
+
+
+@pytest.fixture(scope="session")
+def station_deb(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_deb("station", tmp_path_factory.mktemp("deb"))
+
+
+@pytest.fixture(scope="session")
+def installed(station_deb: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A Debian with the station's package, as in an image: installed where no systemd runs."""
+    root = copy_of(debian(), tmp_path_factory.mktemp("image") / "root")
+    shutil.copy(station_deb, root / "station.deb")
+    done = subprocess.run(["chroot", str(root), "dpkg", "-i", "/station.deb"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (root / "station.deb").unlink()
+    yield root
+    shutil.rmtree(root)
+
+
+@pytest.fixture(scope="session")
+def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+    made = Cloud(tmp_path_factory.mktemp("cloud"))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def make_station(
+    installed: Path, cloud: Cloud, tmp_path: Path, request: pytest.FixtureRequest
+) -> Iterator[MakeStation]:
+    """Makes provisioned stations, not yet booted, each on a network of its own, by a cable in `station.cable`."""
+    made: list[Station] = []
+    with ExitStack() as stack:
+
+        def make(root: Path = installed, *, provisioned: bool = True) -> Station:
+            number = next(_numbers)
+            # Names and addresses differ between tests that run side by side; an interface's name has 15 letters.
+            worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
+            name = f"aq{os.getpid() % 100_000}n{number}"
+            cable = Cable(name, worker * 40 + number % 40)
+            stack.callback(cable.remove)
+            cable.lay()
+            folder = stack.enter_context(layered(root, tmp_path / name))
+            machine = Container(folder, name, cable, tmp_path / f"{name}.console")
+            stack.callback(machine.destroy)
+            station = Station(machine, cloud, name)
+            station.cable = cable
+            if provisioned:
+                station.provision(cable.host_address)
+            made.append(station)
+            return station
+
+        yield make
+        if request.node.stash.get(report.FAILED, default=False):
+            for station in made:
+                print(station.tails())
+
+
+@pytest.fixture
+def station(make_station: MakeStation) -> Station:
+    """A booted station whose water flows, with everything up."""
+    made = make_station()
+    made.machine.boot()
+    made.await_up(READER, SYNC)
+    made.begin()
+    return made
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The first test of a session waits for its Debian, which may have to be made: more patience than elsewhere."""
+    for item in items:
+        if "tests/system" in item.nodeid:
+            item.add_marker(pytest.mark.timeout(900))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    made = yield
+    if made.when == "call" and made.failed:
+        item.stash[report.FAILED] = True
+    return made
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """`build/system-report.md`, from what tests noted with `report.note`."""
+    passed, failed = (terminalreporter.stats.get(word, []) for word in ("passed", "failed"))
+    if path := report.write(passed, failed):
+        terminalreporter.write_line(f"system report: {path}")

@@ -1,0 +1,178 @@
+"""What a machine under QEMU is made of: a kernel, an initrd, a root file system with the station, a data partition.
+
+Built from the machine's own package sources and kept under `build/` by what they are made of, so that the second run
+costs nothing. The root file system is read-only for the guest; only the data partition lives through a cut.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+from demo.site import REPOSITORY
+
+CACHE = REPOSITORY / "build" / "machines"
+PACKAGES = (
+    "python3",
+    "python3-click",
+    "python3-serial",
+    "python3-urllib3",
+    "python3-rich",
+    "iproute2",
+    "busybox-static",
+)
+KERNEL = "linux-image-cloud-amd64"
+MODULES = ("virtio_pci", "virtio_blk", "virtio_net", "virtio_console", "ext4")
+GUEST = Path(__file__).parent / "guest"
+
+
+class Unbuildable(AssertionError):
+    """A part of a machine could not be made; the message holds the tool's last words."""
+
+
+def run(*command: str | Path, **settings: object) -> str:
+    """What a program says. Raises Unbuildable."""
+    done = subprocess.run([str(word) for word in command], capture_output=True, text=True, **settings)  # type: ignore[call-overload]
+    if done.returncode:
+        raise Unbuildable(f"{command[0]} ended with {done.returncode}:\n{done.stdout[-1500:]}{done.stderr[-1500:]}")
+    return str(done.stdout)
+
+
+def sources() -> list[str]:
+    """The package sources of this machine, whatever they are: none of ours is named here."""
+    folder = Path("/etc/apt")
+    return [
+        str(path) for path in (folder / "sources.list", *sorted((folder / "sources.list.d").glob("*"))) if path.exists()
+    ]
+
+
+def codename() -> str:
+    lines = Path("/etc/os-release").read_text().splitlines()
+    return next(line.partition("=")[2].strip('"') for line in lines if line.startswith("VERSION_CODENAME="))
+
+
+def kernel() -> Path:
+    """A folder with the distribution's small kernel for virtual machines and its modules."""
+    found = [
+        line.split()[1] for line in run("apt-cache", "depends", KERNEL).splitlines() if "Depends: linux-image" in line
+    ]
+    target = CACHE / found[0]
+    if not target.exists():
+        fresh = _fresh(target)
+        run("apt-get", "download", found[0], cwd=fresh)
+        (package,) = fresh.glob("*.deb")
+        run("dpkg-deb", "-x", package, fresh)
+        package.unlink()
+        run("depmod", "-b", fresh, _version(fresh))
+        fresh.rename(target)
+    return target
+
+
+def initrd(root: Path) -> Path:
+    """An initrd that loads what the kernel needs for its disks and goes over to the root file system."""
+    kernel_folder = kernel()
+    target = CACHE / f"initrd-{_digest(kernel_folder.name, *MODULES, (GUEST / 'initrd-init').read_text())}.gz"
+    if not target.exists():
+        work = _fresh(target)
+        for name in ("bin", "modules", "proc", "sys", "dev", "newroot"):
+            (work / name).mkdir()
+        shutil.copy(root / "bin" / "busybox", work / "bin" / "busybox")
+        names: list[str] = []
+        for module in MODULES:
+            shown = run("modprobe", "-S", _version(kernel_folder), "-d", kernel_folder, "--show-depends", module)
+            for path in (Path(line.split()[1]) for line in shown.splitlines() if line.startswith("insmod")):
+                if path.name not in names:
+                    names.append(path.name)
+                    shutil.copy(path, work / "modules" / path.name)
+        (work / "modules" / "order").write_text("\n".join(names) + "\n")
+        shutil.copy(GUEST / "initrd-init", work / "init")
+        (work / "init").chmod(0o755)
+        made = target.with_suffix(".part")
+        run("sh", "-c", f"find . | cpio -o -H newc --quiet | gzip -1 > {made}", cwd=work)
+        made.rename(target)
+        shutil.rmtree(work)
+    return target
+
+
+def root_folder() -> Path:
+    """A Debian with Python and what the station needs of it, without the station itself."""
+    target = CACHE / f"root-{_digest(codename(), *PACKAGES)}"
+    if not target.exists():
+        fresh = _fresh(target)
+        run(
+            "mmdebstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}",
+            "--aptopt=APT::Install-Recommends false",
+            "--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-exclude=/usr/share/man/*",
+            "--dpkgopt=path-exclude=/usr/share/locale/*", codename(), fresh, *sources(),
+        )  # fmt: skip
+        fresh.rename(target)
+    return target
+
+
+def root_image() -> Path:
+    """The root file system with this checkout's station and the guest's programs, as an ext4 image."""
+    base = root_folder()
+    station = REPOSITORY / "station" / "src" / "aquasmart_station"
+    parts = [
+        path
+        for folder in (station, GUEST)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and "__pycache__" not in path.parts
+    ]
+    target = CACHE / f"power-root-{_digest(base.name, *(f'{path}:{path.stat().st_mtime_ns}' for path in parts))}.img"
+    if not target.exists():
+        for former in CACHE.glob("power-root-*.img"):
+            former.unlink()
+        fresh = _fresh(target)
+        run("cp", "-a", "--reflink=auto", f"{base}/.", fresh)
+        site = fresh / "usr" / "lib" / "python3" / "dist-packages"
+        shutil.copytree(station, site / "aquasmart_station", ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(GUEST, fresh / "guest", ignore=shutil.ignore_patterns("__pycache__"))
+        for folder in ("var/lib/aquasmart", "etc/aquasmart"):
+            (fresh / folder).mkdir(parents=True)
+        # Compiled here: an emulated processor would take seconds for it at every boot, and cannot keep it.
+        run("python3", "-m", "compileall", "-q", "-s", fresh, "-p", "/", site / "aquasmart_station", fresh / "guest")
+        sdnotify = next(Path(_site_packages()).glob("sdnotify"))
+        shutil.copytree(sdnotify, site / "sdnotify")
+        made = target.with_suffix(".part")
+        run("mke2fs", "-q", "-t", "ext4", "-d", fresh, "-L", "root", "-E", "root_owner=0:0", made, "700M")
+        made.rename(target)
+        shutil.rmtree(fresh)
+    return target
+
+
+def data_image(folder: Path, target: Path, mib: int) -> Path:
+    """A data partition as a station has it, filled from a folder."""
+    target.unlink(missing_ok=True)
+    run("mke2fs", "-q", "-t", "ext4", "-d", folder, "-L", "data", "-E", "root_owner=0:0", target, f"{mib}M")
+    return target
+
+
+def kernel_image() -> Path:
+    (found,) = (kernel() / "boot").glob("vmlinuz-*")
+    return found
+
+
+def _site_packages() -> str:
+    import sysconfig
+
+    return sysconfig.get_paths()["purelib"]
+
+
+def _version(kernel_folder: Path) -> str:
+    return next((kernel_folder / "lib" / "modules").iterdir()).name
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+
+
+def _fresh(target: Path) -> Path:
+    """An empty folder beside the target, to be renamed to it when it is whole."""
+    folder = target.with_name(f"{target.name}.{os.getpid()}.new")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder
