@@ -14,7 +14,8 @@ _config = Config.or_exit()
 bind = _config.bind
 _usual = 1 if _config.database_url.startswith("sqlite") else os.cpu_count() or 1
 workers = int(os.environ.get("AQUASMART_WORKERS") or _usual)
-worker_class = "gthread"
+# gunicorn's gthread, with an end to slow reads and writes: a dribbling sender holds no thread for long.
+worker_class = "aquasmart_cloud.web.patience.PatientWorker"
 threads = int(os.environ.get("AQUASMART_THREADS", "8"))
 # Each worker opens its own connections after the fork: SQLite's must not cross one.
 preload_app = False
@@ -24,6 +25,17 @@ graceful_timeout = 5
 # A station's signed target is the request line as sent; long ones are refused there.
 limit_request_line = 4094
 limit_request_fields = 50
+limit_request_field_size = 4094
+# Said, though they are the defaults: what proxies and we could read differently is refused, not mended.
+permit_obsolete_folding = False
+strip_header_spaces = False
+permit_unconventional_http_method = False
+permit_unconventional_http_version = False
+header_map = "drop"
+# Nobody may set the path behind our back; X-Forwarded-For is read as AQUASMART_PROXIES says, by the application.
+forwarder_headers = ""
+http_protocols = "h1"
+worker_connections = 1000
 accesslog = None
 control_socket_disable = True
 errorlog = "-"

@@ -111,6 +111,7 @@ CAPABILITIES: dict[str, Capability] = {
     "packaging": Capability(
         _programs("dpkg-deb", "lintian"), "Debian's packaging tools: apt-get install dpkg-dev lintian"
     ),
+    "redis": Capability(_programs("redis-server"), "a Redis server: apt-get install redis-server"),
     "strace": Capability(_programs("strace"), "strace: apt-get install strace"),
 }
 

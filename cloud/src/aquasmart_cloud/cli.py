@@ -12,7 +12,18 @@ from typing import Any
 
 import click
 
-from . import __version__, cli_alerts, cli_audit, cli_clients, cli_policy, cli_remote, cli_store, cli_worker
+from . import (
+    __version__,
+    cli_alerts,
+    cli_audit,
+    cli_clients,
+    cli_doctor,
+    cli_keys,
+    cli_policy,
+    cli_remote,
+    cli_store,
+    cli_worker,
+)
 from .cli_wiring import Group as _Group
 from .cli_wiring import Wiring as _Wiring
 from .cli_wiring import as_json as _json
@@ -224,6 +235,8 @@ cli_alerts.register(main)
 cli_clients.register(main)
 main.add_command(cli_worker.worker)
 main.add_command(cli_policy.policy)
+main.add_command(cli_keys.rekey)
+main.add_command(cli_doctor.doctor)
 main.add_command(cli_remote.config)
 main.add_command(cli_remote.notice)
 main.add_command(cli_remote.operations)

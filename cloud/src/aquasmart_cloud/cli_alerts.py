@@ -185,7 +185,7 @@ def webhook() -> None:
 
 
 def _webhooks(wiring: Wiring) -> Webhooks:
-    return Webhooks(wiring.database, wiring.config.master_key)
+    return Webhooks(wiring.database, wiring.keys)
 
 
 @webhook.command("add")

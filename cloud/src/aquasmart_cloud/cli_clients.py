@@ -109,6 +109,7 @@ def show(wiring: Wiring, client_id: str) -> None:
 @click.option("--decimal-mark", help="'.' or ','.")
 @click.option("--most-events", type=int, help="Events in one request.")
 @click.option("--most-bytes", type=int, help="Bytes of one request.")
+@click.option("--rate-limit", help="Requests, such as 600/minute; none for no limit.")
 @click.option(
     "--mapping",
     type=click.File("rb"),
@@ -118,6 +119,8 @@ def show(wiring: Wiring, client_id: str) -> None:
 def change(wiring: Wiring, /, client_id: str, mapping: Any, **settings: Any) -> None:
     """Change how a client's events are read, or its limits; acts on its next request."""
     changes = {name: value for name, value in settings.items() if value is not None}
+    if changes.get("rate_limit") == "none":
+        changes["rate_limit"] = None
     if mapping is not None:
         changes["mapping"] = _document(mapping.read(), "the mapping")
     print_json(_clients(wiring).change(client_id, changes).document())

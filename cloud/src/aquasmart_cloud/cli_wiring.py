@@ -14,6 +14,7 @@ from .config import Config
 from .core.errors import CloudError
 from .store.config_documents import Documents
 from .store.database import Database
+from .store.keyring import MasterKeys
 from .store.stations import Stations
 
 
@@ -45,7 +46,11 @@ class Wiring:
 
     @cached_property
     def stations(self) -> Stations:
-        return Stations(self.database, self.config.master_key)
+        return Stations(self.database, self.keys)
+
+    @cached_property
+    def keys(self) -> MasterKeys:
+        return self.config.keys()
 
     @cached_property
     def documents(self) -> Documents:

@@ -6,6 +6,7 @@ Reading and judging the configuration lives here, and nothing that uses it. Ever
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import secrets
@@ -15,6 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
+from urllib.parse import urlsplit
 
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
@@ -22,6 +24,7 @@ from sqlalchemy.exc import ArgumentError
 from .config_telling import Telling, read_telling
 from .core.errors import ConfigError
 from .core.fault_names import BY_HEADER, FAULTS, parse_fault
+from .store.keyring import MasterKeys
 
 EXIT_CONFIG = 78
 """EX_CONFIG of sysexits.h: something was found in an unconfigured or misconfigured state."""
@@ -32,6 +35,8 @@ DATABASE = "cloud.db"
 PRODUCTION, DEVELOPMENT = "production", "development"
 """AQUASMART_MODE. Production is what it is unless somebody says otherwise."""
 DEFAULT_BIND = "127.0.0.1:8000"
+MEMORY = "memory"
+"""AQUASMART_RATE_LIMIT_STORAGE for counts of each process's own."""
 _LEAST_TOKEN_LENGTH = 16
 _LEAST_DISTINCT_CHARACTERS = 6
 
@@ -45,13 +50,24 @@ class Config:
     """32 bytes: seals the stations' keys."""
     admin_token: str = field(repr=False)
     """What people sign in with until there are accounts."""
+    master_key_file: Path | None = None
+    """Where it came from, and where another one will be."""
     bind: str = DEFAULT_BIND
     retention_months: int | None = None
     """For how many whole months batches are kept; None: for ever."""
+    rate_limit_storage: str = MEMORY
+    """Where rates are counted: `memory`, each process for itself, or the URL of a Redis that all share."""
+    rate_limit_password: str = field(default="", repr=False)
+    proxies: int = 0
+    """How many proxies of ours stand before the cloud, whose X-Forwarded-For says who asks."""
     faults: str = ""
     """'' for none, `header`, or a fault for every request (core.fault_names); never in production."""
     telling: Telling = field(default_factory=Telling)
     """Who is told of alerts, and where webhooks may lead."""
+
+    def keys(self) -> MasterKeys:
+        """The master key as it may change while a process runs."""
+        return MasterKeys(self.master_key, self.master_key_file)
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Config:
@@ -78,6 +94,14 @@ class Config:
         months = env.get("AQUASMART_RETENTION_MONTHS") or None
         if months is not None and not (months.isdecimal() and int(months) > 0):
             faults.append(f"AQUASMART_RETENTION_MONTHS must be a number of months from 1, not {months!r}")
+        storage = env.get("AQUASMART_RATE_LIMIT_STORAGE") or MEMORY
+        faults += _storage_faults(storage)
+        password = ""
+        if password_file := env.get("AQUASMART_RATE_LIMIT_PASSWORD_FILE"):
+            password = _secret(Path(password_file), "the password of the rate limits' Redis", lambda _: "", faults)
+        proxies = env.get("AQUASMART_PROXIES") or "0"
+        if not re.fullmatch(r"[0-9]", proxies):
+            faults.append(f"AQUASMART_PROXIES must be the number of proxies before the cloud, 0 to 9, not {proxies!r}")
         injected = env.get("AQUASMART_FAULTS", "")
         faults += _injection_faults(injected, env.get("AQUASMART_MODE") or PRODUCTION)
         telling = read_telling(env, faults, _smtp_password)
@@ -87,8 +111,12 @@ class Config:
             database_url=url,
             master_key=bytes.fromhex(master_key),
             admin_token=token,
+            master_key_file=Path(key_file),
             bind=bind,
             retention_months=int(months) if months else None,
+            rate_limit_storage=storage,
+            rate_limit_password=password,
+            proxies=int(proxies),
             faults=injected,
             telling=telling,
         )
@@ -167,6 +195,24 @@ def _postgresql_faults(parsed: URL) -> list[str]:
     if parsed.query.get("prepare", "never") != "never":
         faults.append("AQUASMART_DATABASE_URL: the only value of prepare is never, for PgBouncer in transaction mode")
     return faults
+
+
+def _storage_faults(storage: str) -> list[str]:
+    name = "AQUASMART_RATE_LIMIT_STORAGE"
+    if storage == MEMORY:
+        return []
+    try:
+        parts = urlsplit(storage)
+        usable = parts.scheme in {"redis", "rediss"} and parts.hostname and parts.port != 0
+    except ValueError:
+        usable = None
+    if not usable and not re.fullmatch(r"unix:///\S+", storage):
+        return [f"{name} must be {MEMORY}, redis://HOST:PORT/0, rediss://… or unix:///PATH"]
+    if parts.password is not None:
+        return [f"{name} holds a password: put it into a file and name that in AQUASMART_RATE_LIMIT_PASSWORD_FILE"]
+    if importlib.util.find_spec("redis") is None:
+        return [f"{name} needs the extra redis: pip install 'aquasmart-cloud[redis]', or set it to {MEMORY}"]
+    return []
 
 
 def _bind_faults(bind: str) -> list[str]:

@@ -27,7 +27,7 @@ class Workplace:
 
 def _deliveries(at: Workplace) -> Job:
     telling = at.config.telling
-    webhooks = Webhooks(at.database, at.config.master_key)
+    webhooks = Webhooks(at.database, at.config.keys())
     return Delivering(at.database, webhooks, telling, Posting(telling.webhook_allow))
 
 

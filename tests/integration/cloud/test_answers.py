@@ -8,6 +8,7 @@ import threading
 
 import pytest
 
+from aquasmart_cloud.store.keyring import MasterKeys
 from tests.contract.messages import TRACE, batch
 from tests.integration.cloud.senders import CloudUnderTest, Run, Sender
 
@@ -137,7 +138,7 @@ def test_a_database_without_its_tables_is_not_ready(cloud: CloudUnderTest, sende
 
 
 def test_another_master_key_is_unavailable_and_says_nothing(cloud: CloudUnderTest, sender: Sender) -> None:
-    object.__setattr__(cloud.app.extensions["aquasmart"].stations, "_master_key", bytes(32))
+    cloud.app.extensions["aquasmart"].stations.keys = MasterKeys(bytes(32))
     answer = sender.send(batch())
     assert (answer.status_code, answer.json["code"]) == (503, "unavailable")
     assert "master" not in answer.text

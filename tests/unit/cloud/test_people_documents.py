@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from aquasmart_cloud.web import documents, words
-from aquasmart_cloud.web.wrong_tokens import ADDRESSES_KEPT, ALLOWED, WINDOW_S, WrongTokens
 
 
 def a_station(**changes: Any) -> dict[str, Any]:
@@ -132,21 +131,3 @@ def test_a_scale_reads_as_its_k_factor_where_that_is_whole() -> None:
     assert documents.scale_label(20_000, 9) == "450 counts/L"
     assert documents.scale_label(1_000, 1) == "1,000 counts/L"
     assert documents.scale_label(7_000_000, 3) == "7,000,000/3 µl"
-
-
-def test_ten_wrong_tokens_a_minute_and_no_more() -> None:
-    tokens = WrongTokens()
-    for second in range(ALLOWED):
-        assert tokens.wait_s("there", second) == 0
-        tokens.count("there", second)
-    assert tokens.wait_s("there", 20.0) == 41, "the first of them is a minute old after 40 s"
-    assert tokens.wait_s("elsewhere", 20.0) == 0, "another address is not punished"
-    assert tokens.wait_s("there", WINDOW_S) == 0
-
-
-def test_addresses_that_knock_once_do_not_fill_the_memory() -> None:
-    tokens = WrongTokens()
-    for number in range(3 * ADDRESSES_KEPT):
-        tokens.wait_s(f"a{number}", 0.0)
-        tokens.count(f"a{number}", 0.0)
-    assert len(tokens._seen) == ADDRESSES_KEPT

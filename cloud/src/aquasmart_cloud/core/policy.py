@@ -68,9 +68,12 @@ def next_allowed(rate: Rate, due_us: int, now_us: int) -> tuple[int, int]:
     """The generic cell rate algorithm (ITU-T I.371): a rate that lets a whole period's requests through at once.
 
     `due_us` is when the requests so far would have been evenly spaced. Gives the new `due_us` and 0 where one more is
-    allowed, else the old one and the wait in µs until one is.
+    allowed, else the old one and the wait in µs until one is. No `due_us` of this clock lies further ahead than a
+    period: one that does is left from before the clock was set back, or from a slower rate, and is forgiven.
     """
     period_us = rate.period_ms * 1_000
+    if due_us > now_us + period_us:
+        due_us = now_us
     later_us = max(due_us, now_us) + period_us // rate.requests
     wait_us = later_us - now_us - period_us
     return (later_us, 0) if wait_us <= 0 else (due_us, wait_us)

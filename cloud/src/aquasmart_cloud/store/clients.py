@@ -16,9 +16,10 @@ from typing import Any
 
 import msgspec
 
-from aquasmart_cloud.core.errors import ClientError
+from aquasmart_cloud.core.errors import ClientError, StationError
 from aquasmart_cloud.core.normalising.reading import MAX_EVENTS
 from aquasmart_cloud.core.normalising.rules import Rules, mapping_faults
+from aquasmart_cloud.core.policy import Rate
 from aquasmart_cloud.core.signing import same
 
 from .connection import Connection
@@ -31,16 +32,20 @@ LARGEST_BYTES = 8 * 1024 * 1024
 
 _CLIENT_ID = re.compile(r"c_[a-z0-9-]{1,60}")
 _NOBODY = bytes(32)
-_COLUMNS = "client_id, name, token_hash, state, date_order, decimal_mark, mapping, most_events, most_bytes, created_at"
+_COLUMNS = (
+    "client_id, name, token_hash, state, date_order, decimal_mark, mapping, most_events, most_bytes, created_at,"
+    " rate_limit"
+)
 _ADD = (
     f"INSERT INTO client ({_COLUMNS})"  # noqa: S608  (constants)
-    " VALUES (?, ?, ?, 'active', 'dmy', '.', '{\"fields\":{},\"defaults\":{}}', ?, ?, ?)"
+    " VALUES (?, ?, ?, 'active', 'dmy', '.', '{\"fields\":{},\"defaults\":{}}', ?, ?, ?, NULL)"
     " ON CONFLICT (client_id) DO NOTHING"
 )
 _FIND = f"SELECT {_COLUMNS} FROM client WHERE client_id = ?"  # noqa: S608
 _ALL = f"SELECT {_COLUMNS} FROM client ORDER BY client_id"  # noqa: S608
 _CHANGE = (
-    "UPDATE client SET name = ?, date_order = ?, decimal_mark = ?, mapping = ?, most_events = ?, most_bytes = ?"
+    "UPDATE client SET name = ?, date_order = ?, decimal_mark = ?, mapping = ?, most_events = ?, most_bytes = ?,"
+    " rate_limit = ?"
     " WHERE client_id = ?"
 )
 
@@ -56,6 +61,13 @@ class Client:
     most_events: int
     most_bytes: int
     created_at: int
+    rate_limit: str | None = None
+    """How many requests it may send, as `600/minute`; None: no limit."""
+
+    @property
+    def rate(self) -> Rate | None:
+        """The limit as figures."""
+        return None if self.rate_limit is None else Rate.parse(self.rate_limit)
 
     def document(self) -> dict[str, Any]:
         """As shown to people; never the token."""
@@ -68,6 +80,7 @@ class Client:
             "mapping": {"fields": dict(self.rules.fields), "defaults": dict(self.rules.defaults)},
             "most_events": self.most_events,
             "most_bytes": self.most_bytes,
+            "rate_limit": self.rate_limit,
             "created_at": self.created_at,
         }
 
@@ -134,7 +147,7 @@ class Clients:
     def change(self, client_id: str, changes: dict[str, Any]) -> Client:
         """Change how a client's events are read, or its limits; acts on its next request.
 
-        `changes` has any of name, date_order, decimal_mark, mapping, most_events, most_bytes.
+        `changes` has any of name, date_order, decimal_mark, mapping, most_events, most_bytes, rate_limit.
         Errors: ClientError naming everything that is wrong with them; DatabaseError.
         """
         with self._database.writing() as connection:
@@ -146,7 +159,8 @@ class Clients:
                 raise ClientError("; ".join(faults), f"settings are {', '.join(sorted(_SETTINGS))}")
             mapping = msgspec.json.encode(_mapping(wanted["mapping"])).decode()
             values = (wanted["name"], wanted["date_order"], wanted["decimal_mark"], mapping)
-            connection.execute(_CHANGE, (*values, wanted["most_events"], wanted["most_bytes"], client_id))
+            limits = (wanted["most_events"], wanted["most_bytes"], wanted["rate_limit"])
+            connection.execute(_CHANGE, (*values, *limits, client_id))
             return _require(connection, client_id)
 
     def show(self, client_id: str) -> Client:
@@ -169,7 +183,7 @@ def signed_rules(station_id: str) -> Rules:
     return Rules(station_id, fields={"volume": "amount"}, defaults={"metric": "volume", "station": station_id})
 
 
-_SETTINGS = frozenset({"name", "date_order", "decimal_mark", "mapping", "most_events", "most_bytes"})
+_SETTINGS = frozenset({"name", "date_order", "decimal_mark", "mapping", "most_events", "most_bytes", "rate_limit"})
 
 
 def _faults(wanted: dict[str, Any]) -> Iterator[str]:
@@ -185,6 +199,12 @@ def _faults(wanted: dict[str, Any]) -> Iterator[str]:
         value = wanted[limit]
         if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
             yield f"{limit} must be a whole number from 1 to {most}"
+    rate_limit = wanted["rate_limit"]
+    if rate_limit is not None:
+        try:
+            Rate.parse(rate_limit if isinstance(rate_limit, str) else "")
+        except StationError as error:
+            yield f"rate_limit: {error.hint}, or null for none"
     mapping = wanted["mapping"]
     if not isinstance(mapping, dict) or mapping.keys() - {"fields", "defaults"}:
         yield "mapping must be an object of 'fields' and 'defaults'"
@@ -197,10 +217,10 @@ def _mapping(given: dict[str, Any]) -> dict[str, Any]:
 
 
 def _client(row: Any) -> Client:
-    client_id, name, _, state, date_order, decimal_mark, mapping, most_events, most_bytes, created_at = row
+    client_id, name, _, state, date_order, decimal_mark, mapping, most_events, most_bytes, created_at, rate = row
     found = msgspec.json.decode(mapping)
     rules = Rules(client_id, date_order, decimal_mark, found["fields"], found["defaults"])
-    return Client(client_id, name, state, rules, most_events, most_bytes, created_at)
+    return Client(client_id, name, state, rules, most_events, most_bytes, created_at, rate)
 
 
 def _require(connection: Connection, client_id: str) -> Client:

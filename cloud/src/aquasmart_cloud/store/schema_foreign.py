@@ -31,9 +31,10 @@ client = Table(
     _integer("most_events"),
     _integer("most_bytes"),
     _integer("created_at"),
+    _text("rate_limit", length=20, nullable=True),
     PrimaryKeyConstraint("client_id"),
     comment="writer: store.clients. Who may send foreign events, by the SHA-256 of a token, and how they write"
-    " them: mapping is JSON {fields, defaults}; most_* limit one request",
+    " them: mapping is JSON {fields, defaults}; most_* limit one request, rate_limit how many",
     sqlite_with_rowid=False,
 )
 intake = Table(

@@ -16,6 +16,7 @@ from aquasmart_cloud.core.signing import derived_key
 
 from .connection import Connection
 from .database import Database
+from .keyring import MasterKeys
 from .rotation import Agreed
 from .sealing import seal, unseal
 
@@ -59,9 +60,9 @@ class NewKey:
 class Stations:
     """The stations of one database, with the master key that seals their keys."""
 
-    def __init__(self, database: Database, master_key: bytes) -> None:
+    def __init__(self, database: Database, master_key: bytes | MasterKeys) -> None:
         self._database = database
-        self._master_key = master_key
+        self.keys = MasterKeys(master_key) if isinstance(master_key, bytes) else master_key
 
     def find_key(self, station_id: str, key_id: str) -> StationKey | None:
         """The key, or None where station or key is unknown. Read anew each time: revocation acts at once.
@@ -73,7 +74,7 @@ class Stations:
         if found is None:
             return None
         sealed, revoked_at, state = found
-        key = unseal(self._master_key, station_id, key_id, sealed)
+        key = self.keys.open(lambda master_key: unseal(master_key, station_id, key_id, sealed))
         return StationKey(key, revoked_at is not None, state == "retired")
 
     def add(self, station_id: str, name: str, now_ms: int) -> NewKey:
@@ -99,7 +100,7 @@ class Stations:
         known = [row[0] for row in connection.execute(_KEYS, (station_id,))]
         key_id = f"k{len(known) + 1}"
         key = secrets.token_bytes(KEY_BYTES)
-        sealed = seal(self._master_key, station_id, key_id, key)
+        sealed = seal(self.keys.for_sealing(), station_id, key_id, key)
         connection.execute(_INSERT_KEY, (station_id, key_id, sealed, now_ms))
         return NewKey(station_id, key_id, key.hex())
 
@@ -117,11 +118,10 @@ class Stations:
         if row is None or row[1] is not None:
             return False
         if connection.execute(_FIND_KEY, (station_id, key_id)).fetchone() is None:
-            base = unseal(self._master_key, station_id, agreed.base_key_id, row[0])
+            base = self.keys.open(lambda master_key: unseal(master_key, station_id, agreed.base_key_id, row[0]))
             key = derived_key(base, agreed.cloud_nonce, agreed.station_nonce)
-            connection.execute(
-                _INSERT_KEY, (station_id, key_id, seal(self._master_key, station_id, key_id, key), now_ms)
-            )
+            sealed = seal(self.keys.for_sealing(), station_id, key_id, key)
+            connection.execute(_INSERT_KEY, (station_id, key_id, sealed, now_ms))
         return True
 
     def revoke(self, station_id: str, key_id: str | None, now_ms: int) -> list[str]:

@@ -18,6 +18,7 @@ from aquasmart_cloud.core.alert_kinds import KINDS, AlertError
 
 from .connection import Connection
 from .database import Database
+from .keyring import MasterKeys
 from .outbox import Receiver
 from .sealing import seal, unseal
 
@@ -65,9 +66,9 @@ def unseal_secret(master_key: bytes, webhook_id: str, sealed: bytes) -> bytes:
 class Webhooks:
     """The webhooks of one database, with the master key that seals their secrets."""
 
-    def __init__(self, database: Database, master_key: bytes) -> None:
+    def __init__(self, database: Database, master_key: bytes | MasterKeys) -> None:
         self._database = database
-        self._master_key = master_key
+        self._keys = MasterKeys(master_key) if isinstance(master_key, bytes) else master_key
 
     def add(self, url: str, kinds: Sequence[str], now_ms: int) -> NewHook:
         """Make one, for these kinds of alerts or for all. Errors: AlertError, DatabaseError."""
@@ -76,9 +77,10 @@ class Webhooks:
         if unknown:
             raise AlertError(f"there are no alerts of kind {', '.join(unknown)}", f"the kinds are {', '.join(KINDS)}")
         webhook_id, secret = PREFIX + secrets.token_hex(6), secrets.token_bytes(SECRET_BYTES)
-        sealed = seal_secret(self._master_key, webhook_id, secret)
         text = msgspec.json.encode(sorted(set(kinds))).decode()
         with self._database.writing("") as connection:
+            # Within the transaction: a change of the master key finds the row, or this finds the new key.
+            sealed = seal_secret(self._keys.for_sealing(), webhook_id, secret)
             connection.execute(_ADD, (webhook_id, url, sealed, text, now_ms))
         return NewHook(webhook_id, secret.hex())
 
@@ -86,7 +88,10 @@ class Webhooks:
         """Where and with what to deliver; None where it is gone or disabled. Errors: SealError, DatabaseError."""
         with self._database.reading() as connection:
             row = connection.execute(_SEALED, (webhook_id,)).fetchone()
-        return None if row is None else Hook(row[0], unseal_secret(self._master_key, webhook_id, bytes(row[1])))
+        if row is None:
+            return None
+        url, sealed = row[0], bytes(row[1])
+        return Hook(url, self._keys.open(lambda master_key: unseal_secret(master_key, webhook_id, sealed)))
 
     def all(self) -> list[dict[str, Any]]:
         """Every webhook, without its secret. Errors: DatabaseError."""

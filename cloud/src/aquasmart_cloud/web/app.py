@@ -6,11 +6,13 @@ from collections.abc import Callable
 from typing import cast
 
 from flask import Flask
+from werkzeug.middleware.proxy_fix import ProxyFix
 
 from aquasmart_cloud.config import Config
 from aquasmart_cloud.core.model import MAX_BODY_BYTES
 from aquasmart_cloud.store.database import Database
 from aquasmart_cloud.store.faulty import FaultyDatabase
+from aquasmart_cloud.store.rates import counter_at
 from aquasmart_cloud.store.stations import Stations
 
 from . import (
@@ -18,6 +20,7 @@ from . import (
     answers,
     auth,
     config_api,
+    entrance,
     failed_api,
     failed_pages,
     faults,
@@ -29,6 +32,7 @@ from . import (
     station_api,
     tracing,
 )
+from .doorstep import Doorstep
 from .services import EXTENSION, Cloud
 from .turnstile import FleetSize, Turnstile
 
@@ -46,13 +50,20 @@ def create_app(config: Config | None = None, clock_ms: Callable[[], int] = answe
         faulty = FaultyDatabase(database)
         faults.install(app, faulty, chosen.faults)
         database = cast("Database", faulty)
-    stations = Stations(database, chosen.master_key)
-    app.extensions[EXTENSION] = Cloud(chosen, database, stations, Turnstile(), FleetSize(stations), clock_ms)
+    keys = chosen.keys()
+    stations = Stations(database, keys)
+    counter = counter_at(chosen.rate_limit_storage, chosen.rate_limit_password)
+    turnstile, doorstep = Turnstile(counter), Doorstep(counter)
+    app.extensions[EXTENSION] = Cloud(chosen, database, stations, turnstile, doorstep, FleetSize(stations), clock_ms)
+    if chosen.proxies:
+        # Exactly so many: what stands further left in X-Forwarded-For is whatever the sender likes.
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=chosen.proxies, x_proto=chosen.proxies)  # type: ignore[method-assign]
     tracing.install(app)
+    entrance.install(app)
     answers.install(app)
     for module in (health, station_api, operations_api, config_api, public_api, failed_api, query_api, alerts_api):
         app.register_blueprint(module.blueprint)
-    auth.install(app, database=database, master_key=chosen.master_key, admin_token=chosen.admin_token)
+    auth.install(app, database=database, keys=keys, admin_token=chosen.admin_token)
     pages.install(app, database=database)
     app.register_blueprint(failed_pages.blueprint)
     return app

@@ -14,20 +14,22 @@ import hashlib
 import hmac
 import secrets
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from urllib.parse import quote, urlsplit
 
 from flask import Blueprint, Flask, Request, current_app, redirect, render_template, request, session, url_for
 from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 from flask.typing import ResponseReturnValue
+from itsdangerous import URLSafeTimedSerializer
 
 from aquasmart_cloud.core.problems import Refusal
 from aquasmart_cloud.core.signing import same
 from aquasmart_cloud.store.database import Database
+from aquasmart_cloud.store.keyring import MasterKeys
 from aquasmart_cloud.store.sign_in import use_link
 
-from .wrong_tokens import WrongTokens
+from .services import cloud
 
 SESSION_LASTS = timedelta(hours=12)
 """Since the last request: a page left open on a wall stays signed in."""
@@ -44,8 +46,8 @@ class Door:
     """What sign-in needs, kept with the app."""
 
     database: Database
+    keys: MasterKeys
     admin_token: str
-    wrong_tokens: WrongTokens = field(default_factory=WrongTokens)
 
 
 class SessionCookie(SecureCookieSessionInterface):
@@ -57,14 +59,19 @@ class SessionCookie(SecureCookieSessionInterface):
             return self.session_class()
         return super().open_session(app, request)
 
+    def get_signing_serializer(self, app: Flask) -> URLSafeTimedSerializer | None:
+        """By the master key of this moment: another one ends every session."""
+        door: Door = app.extensions["aquasmart.door"]
+        app.secret_key = session_secret(door.keys.for_sealing(), door.admin_token)
+        return super().get_signing_serializer(app)
+
     def get_cookie_secure(self, app: Flask) -> bool:  # noqa: ARG002 - Flask's signature
         # The header can be forged, but only into a stricter cookie for the forger.
         return request.is_secure or request.headers.get("X-Forwarded-Proto") == "https"
 
 
-def install(app: Flask, *, database: Database, master_key: bytes, admin_token: str) -> None:
+def install(app: Flask, *, database: Database, keys: MasterKeys, admin_token: str) -> None:
     """Give the app its sessions, its sign-in and the headers of its pages. Called once, by the factory."""
-    app.secret_key = session_secret(master_key, admin_token)
     app.session_interface = SessionCookie()
     app.config.update(
         SESSION_COOKIE_NAME="aquasmart",
@@ -73,7 +80,7 @@ def install(app: Flask, *, database: Database, master_key: bytes, admin_token: s
         SESSION_COOKIE_SAMESITE="Lax",
         PERMANENT_SESSION_LIFETIME=SESSION_LASTS,
     )
-    app.extensions["aquasmart.door"] = Door(database, admin_token)
+    app.extensions["aquasmart.door"] = Door(database, keys, admin_token)
     app.register_blueprint(blueprint)
 
 
@@ -110,14 +117,12 @@ def try_token(offered: str) -> int | None:
 
     The digests are compared, in constant time, so that not even the token's length shows.
     """
-    door = _door()
-    address, now_mono = request.remote_addr or "", time.monotonic()
-    wait_s = door.wrong_tokens.wait_s(address, now_mono)
+    wait_s = _wait_s()
     if wait_s:
         return wait_s
-    if same(_digest(offered), _digest(door.admin_token)):
+    if same(_digest(offered), _digest(_door().admin_token)):
         return None
-    door.wrong_tokens.count(address, now_mono)
+    _count_wrong()
     return 0
 
 
@@ -149,7 +154,10 @@ def sign_in_by_link(token: str) -> ResponseReturnValue:
     purpose = request.headers.get("Sec-Purpose", "") + request.headers.get("Purpose", "")
     if request.method == "HEAD" or "prefetch" in purpose:
         return "", 204
+    if wait_s := _wait_s():
+        return _form(f"Too many wrong tokens. Try again in {wait_s} s."), 429, {"Retry-After": str(wait_s)}
     if not use_link(_door().database, token, int(time.time() * 1000)):
+        _count_wrong()
         return _form(LINK_GONE), 410
     _begin_session()
     return redirect(url_for("pages.fleet"), 303)
@@ -176,6 +184,15 @@ def require_own_form() -> None:
     kept = session.get("form", "")
     if _from_elsewhere() or not kept or not same(_digest(request.form.get("form", "")), _digest(kept)):
         raise Refusal("forbidden", "This form is not from your present session. Open the page again and repeat it.")
+
+
+def _wait_s() -> int:
+    """Seconds until this address may try again; 0: now."""
+    return cloud().doorstep.guess_wait_s(request.remote_addr or "", cloud().clock_ms())
+
+
+def _count_wrong() -> None:
+    cloud().doorstep.guessed_wrong(request.remote_addr or "", cloud().clock_ms())
 
 
 def _door() -> Door:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from flask import request
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import ClientDisconnected, HTTPException
 
 from aquasmart_cloud.core.problems import Refusal
 
@@ -17,6 +17,10 @@ def read_body(most_bytes: int) -> bytes:
     try:
         body = request.get_data(cache=False)
         more = request.content_length is None and len(body) >= most_bytes and request.environ["wsgi.input"].read(1)
+    except ClientDisconnected as gone:
+        if isinstance(gone.__context__, TimeoutError):
+            raise Refusal("http", "the body did not come in time; send less at once", status=408) from gone
+        raise
     except HTTPException:
         raise
     except Exception as fault:

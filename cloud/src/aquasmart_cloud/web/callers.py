@@ -5,6 +5,7 @@ Identification only. What each may do is decided by the views; what a person is,
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
 from flask import g, request
@@ -48,6 +49,7 @@ def sender() -> Sender:
     if found is None:
         person()
         return _of(_named_client(), PERSON)
+    cloud().turnstile.let_client(found.client_id, found.rate, cloud().clock_ms())
     return _of(found, found.client_id)
 
 
@@ -87,12 +89,26 @@ def _client() -> Client | None:
     token = token.strip()
     if scheme.lower() != "bearer" or not token.startswith(PREFIX):
         return None
-    found: Client | None = g.get("client") or clients().find_by_token(token)
+    found: Client | None = g.get("client") or _verified(token)
     if found is None:
         raise Refusal("unauthorised", "this is no client's token; 'aquasmart-cloud client add' makes one")
     if found.state != "active":
         raise Refusal("revoked", f"client {found.client_id} has been revoked")
     g.client = found
+    return found
+
+
+def _verified(token: str) -> Client | None:
+    """Whose token this is. Errors: Refusal `rate-limited` for a flood of wrong ones."""
+    doorstep, address, now_ms = cloud().doorstep, request.remote_addr or "", cloud().clock_ms()
+    # By its digest: no token is kept in memory.
+    credential = hashlib.sha256(token.encode("utf-8", "surrogateescape")).hexdigest()
+    doorstep.refuse_flood(address, credential, now_ms)
+    found = clients().find_by_token(token)
+    if found is None:
+        doorstep.was_wrong(address, credential, now_ms)
+    else:
+        doorstep.was_right(credential)
     return found
 
 

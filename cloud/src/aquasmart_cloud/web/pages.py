@@ -26,14 +26,6 @@ from .auth import require_person
 
 FILTERS = (("", "All"), ("attention", "Needs attention"), ("online", "Online"))
 
-HEADERS = {
-    "Content-Security-Policy": "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; "
-    "frame-ancestors 'none'",
-    "X-Frame-Options": "DENY",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "same-origin",
-    "Cross-Origin-Opener-Policy": "same-origin",
-}
 RETRY_AFTER_S = 5
 MOST_ALERTS = 200
 """The pages count so many; the fleet page shows the first dozen of them."""
@@ -44,18 +36,16 @@ blueprint.before_request(require_person)
 
 
 def install(app: Flask, *, database: Database) -> None:
-    """Give the app its pages, the figures its templates use, and the headers browsers obey."""
+    """Give the app its pages and the figures its templates use."""
     app.extensions["aquasmart.pages.database"] = database
     app.jinja_env.globals.update(shape=figures.shape, spark_path=figures.spark_path)
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.register_blueprint(blueprint)
-    app.after_request(protect)
+    app.after_request(forget)
 
 
-def protect(answer: Response) -> Response:
-    """Headers for whatever a browser shows; what only stations read stays as short as it is."""
-    if request.blueprint in PEOPLE or request.endpoint == "static":
-        answer.headers.update(HEADERS)
+def forget(answer: Response) -> Response:
+    """No copy of what people see stays in a cache."""
     if request.blueprint in PEOPLE:
         answer.headers["Cache-Control"] = "no-store"
     return answer

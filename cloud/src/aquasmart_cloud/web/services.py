@@ -15,6 +15,7 @@ from aquasmart_cloud.config import Config
 from aquasmart_cloud.store.database import Database
 from aquasmart_cloud.store.stations import Stations
 
+from .doorstep import Doorstep
 from .turnstile import FleetSize, Turnstile
 
 EXTENSION = "aquasmart"
@@ -28,6 +29,7 @@ class Cloud:
     database: Database
     stations: Stations
     turnstile: Turnstile
+    doorstep: Doorstep
     fleet: FleetSize
     clock_ms: Callable[[], int]
     """Unix milliseconds; tests pass their own."""

@@ -58,6 +58,8 @@ def identify() -> Caller:
     """Who signed this request; its answer will be signed. Errors: Refusal where nobody may have."""
     services = cloud()
     signed, fit = _read_request(read_body(MAX_BODY_BYTES))
+    address, credential = request.remote_addr or "", f"{signed.station_id} {signed.key_id}" if fit else ""
+    services.doorstep.refuse_flood(address, credential, services.clock_ms())
     found = services.stations.find_key(signed.station_id, signed.key_id) if fit else None
     prefix = signing_prefix(
         request.headers.get("X-Timestamp", ""),
@@ -71,7 +73,9 @@ def identify() -> Caller:
     # An unknown key costs as much as a known one.
     holds = verify(_NO_KEY if found is None else found.key, prefix, signed.body, signed.signature)
     if found is None or not holds:
+        services.doorstep.was_wrong(address, credential, services.clock_ms())
         raise Refusal("bad-signature", "station, key or signature is not right")
+    services.doorstep.was_right(credential)
     caller = Caller(found.key, signed)
     g.caller = caller
     if found.revoked:

@@ -1,16 +1,16 @@
-"""How often each station may ask, counted in this process's memory; and how large the fleet is, looked up seldom.
+"""How often each sender may ask, as a refusal with a true Retry-After; and how large the fleet is, looked up seldom.
 
-Each gunicorn worker counts for itself, so that with several a station gets its rate from each. Nothing is stored: a
-restart forgives.
+Whom the rates are counted by, and where, is store.rates. Only those who have shown who they are get in here; for
+strangers there is web.doorstep.
 """
 
 from __future__ import annotations
 
-import threading
 import zlib
 
-from aquasmart_cloud.core.policy import Rate, next_allowed
+from aquasmart_cloud.core.policy import Rate
 from aquasmart_cloud.core.problems import Refusal
+from aquasmart_cloud.store.rates import Counter
 from aquasmart_cloud.store.stations import Stations
 
 SPREAD_S = 5
@@ -19,22 +19,28 @@ FLEET_EVERY_MS = 60_000
 
 
 class Turnstile:
-    """One application's counts. Only stations that have signed rightly get in here: their number bounds the memory."""
+    """One application's rates of stations and of intake clients."""
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._due_us: dict[str, int] = {}
+    def __init__(self, counter: Counter) -> None:
+        self.counter = counter
 
     def enter(self, station_id: str, rate: Rate | None, now_ms: int) -> None:
-        """Count one request. Errors: Refusal `rate-limited` with its Retry-After."""
-        if rate is None:
-            return
-        with self._lock:
-            due_us, wait_us = next_allowed(rate, self._due_us.get(station_id, 0), now_ms * 1_000)
-            self._due_us[station_id] = due_us
-        if wait_us:
-            wait_s = -(-wait_us // 1_000_000) + zlib.crc32(station_id.encode()) % SPREAD_S
+        """Count one request of a station. Errors: Refusal `rate-limited` with its Retry-After."""
+        if wait_s := self._wait_s(f"station:{station_id}", rate, now_ms):
+            wait_s += zlib.crc32(station_id.encode()) % SPREAD_S
             raise Refusal("rate-limited", "this station asks more often than it may", retry_after_s=wait_s)
+
+    def let_client(self, client_id: str, rate: Rate | None, now_ms: int) -> None:
+        """Count one request of an intake client. Errors: Refusal `rate-limited` with its Retry-After."""
+        if wait_s := self._wait_s(f"client:{client_id}", rate, now_ms):
+            raise Refusal(
+                "rate-limited",
+                f"this client sends more often than it may; try again in {wait_s} s",
+                retry_after_s=wait_s,
+            )
+
+    def _wait_s(self, key: str, rate: Rate | None, now_ms: int) -> int:
+        return 0 if rate is None else -(-self.counter.wait_us(key, rate, now_ms * 1_000) // 1_000_000)
 
 
 class FleetSize:
