@@ -74,7 +74,7 @@ def audit_fleet(wiring: Wiring, *, refill: bool, as_json: bool) -> None:
         findings = [each._asdict() for each in found.findings]
         print_json({"state": found.state, "buckets": found.buckets, "findings": findings})
     elif found.state != fleet_rollups.COMPLETE:
-        click.echo("'aquasmart-cloud worker' is making the figures of the fleet; till then stations are added up")
+        click.echo("not complete: 'aquasmart-cloud worker' makes the figures; stations are added up till then")
     else:
         for finding in found.findings:
             click.echo(f"{finding.what}: {finding.where}: {finding.detail}")

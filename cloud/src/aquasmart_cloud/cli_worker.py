@@ -39,14 +39,14 @@ def worker(context: click.Context, wiring: Wiring, *, once: bool, as_json: bool)
         return
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s %(message)s")
     logging.getLogger("aquasmart").setLevel(logging.INFO)
-    with _stoppable() as stop:
+    with stoppable() as stop:
         if once:
             _once(wiring, stop, as_json=as_json)
             return
         notifier = Notifier.of_environment()
         showing = Showing(
             life=notifier.life,
-            state=lambda state: notifier.status(f"{state}"),
+            state=notifier.status,
             ran=lambda ran: _print_run(ran, as_json=as_json),
         )
         notifier.ready()
@@ -60,7 +60,7 @@ def _holder() -> str:
 
 
 @contextmanager
-def _stoppable() -> Iterator[threading.Event]:
+def stoppable() -> Iterator[threading.Event]:
     """An event that SIGTERM and Ctrl-C set. The running job ends at its next transaction; if it has none within the
     grace, the process ends: what was not committed never was, and is done again by whoever leads next."""
     stop = threading.Event()
@@ -104,7 +104,7 @@ def _run_document(ran: Ran) -> dict[str, Any]:
         "job": ran.job,
         "at": ran.at_ms,
         "duration_ms": ran.duration_ms,
-        "done": ran.said,
+        "done": ran.said or None,
         "error": ran.error or None,
     }
 

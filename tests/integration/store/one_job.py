@@ -9,12 +9,11 @@ Arguments: the database's URL, a folder for its files, its name.
 from __future__ import annotations
 
 import logging
-import signal
 import sys
-import threading
 import time
 from pathlib import Path
 
+from aquasmart_cloud.cli_worker import stoppable
 from aquasmart_cloud.services.working import Worker
 from aquasmart_cloud.store.database import Database
 
@@ -46,9 +45,8 @@ def main() -> None:
     """Work until SIGTERM."""
     url, folder, name = sys.argv[1], Path(sys.argv[2]), sys.argv[3]
     logging.basicConfig(level=logging.INFO)
-    stop = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    Worker(Database(url), lambda database: [Counting(database, folder, name)], name).run(stop)
+    with stoppable() as stop:
+        Worker(Database(url), lambda database: [Counting(database, folder, name)], name).run(stop)
 
 
 if __name__ == "__main__":

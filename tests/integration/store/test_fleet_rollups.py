@@ -17,6 +17,7 @@ from aquasmart_cloud.store.rebuilding import rebuild_station
 from aquasmart_cloud.store.schema import GRAIN_WIDTHS_MS
 from tests.contract.messages import meterless_header
 from tests.integration.cloud.senders import NOW_MS, CloudUnderTest, Run, Sender
+from tests.integration.store.stores import SQLITE
 
 BASE = 1_000_000
 MINUTE_MS, DAY_MS = 60_000, 86_400_000
@@ -48,9 +49,8 @@ def shown(cloud: CloudUnderTest) -> dict[tuple[str, int], tuple[int, ...]] | Non
 
 
 def work(cloud: CloudUnderTest) -> None:
-    """The job until it has nothing to do."""
-    job = FleetFilling(cloud.database)
-    while job.cycle(cloud.now_ms):
+    """The job until it has nothing to do. A new one each time: it begins with looking for stations."""
+    while FleetFilling(cloud.database).cycle(cloud.now_ms):
         pass
 
 
@@ -197,7 +197,7 @@ def test_the_audit_names_what_differs_and_the_refill_mends_it(
     filled: CloudUnderTest, command: Callable[..., tuple[int, str, str]]
 ) -> None:
     cloud = filled
-    assert "making the figures" in command("audit", "fleet")[1]
+    assert "worker' makes the figures" in command("audit", "fleet")[1]
     work(cloud)
     status, said, _ = command("audit", "fleet")
     assert (status, "the sum of the stations'" in said) == (0, True)
@@ -209,3 +209,15 @@ def test_the_audit_names_what_differs_and_the_refill_mends_it(
     assert command("audit", "fleet", "--refill")[0] == 0
     work(cloud)
     assert command("audit", "fleet")[0] == 0
+
+
+@pytest.mark.parametrize("store", [SQLITE], indirect=True)
+def test_what_is_outstanding_is_found_by_station_not_by_reading_the_log(cloud: CloudUnderTest) -> None:
+    for values, statement in (
+        (("", 5), fleet_rollups._NEXT),
+        (("day", 0, 1), fleet_figures._NOW + fleet_figures._OF_SPAN),
+    ):
+        plan = cloud.query("EXPLAIN QUERY PLAN " + statement.format(most=5), *values)
+        steps = [str(step[3]) for step in plan]
+        assert "SEARCH l USING PRIMARY KEY (station_id=? AND log_id>?)" in steps
+        assert not any(step.startswith("SCAN l") for step in steps)

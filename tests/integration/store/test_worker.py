@@ -15,11 +15,13 @@ from typing import Any
 
 import pytest
 
-from aquasmart_cloud.core.errors import LeaseLost, WorkStopped
+from aquasmart_cloud.core.errors import DatabaseError, LeaseLost, WorkStopped
+from aquasmart_cloud.services import leading
 from aquasmart_cloud.store import job_runs, leases
 from aquasmart_cloud.store.fenced import FencedDatabase
 from demo.site import program
 from tests.integration.cloud.senders import MASTER_KEY, CloudUnderTest, Run
+from tests.integration.store.stores import POSTGRESQL, Store
 from tests.integration.store.test_fleet_rollups import stations_sum, stored
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -156,6 +158,64 @@ def test_a_leader_that_is_killed_is_followed_within_seconds_and_nothing_is_done_
     assert pack.count() - len(steps) in (0, 1, 2)
     assert pack.leader() == ""
     assert leases.show(pack.cloud.database, leases.WORKER) is not None
+
+
+def test_a_worker_whose_job_hangs_ends_when_asked_and_what_it_held_runs_out(pack: Pack) -> None:
+    (pack.folder / "hold-first").touch()
+    first = pack.counting("first")
+    until((pack.folder / "first.read").exists)
+    asked = time.monotonic()
+    first.terminate()
+    assert first.wait(20) == 0
+    assert time.monotonic() - asked > 3
+    pack.counting("second")
+    until(lambda: pack.leader() == "second")
+    until(lambda: pack.count() >= 3)
+    assert pack.written("first") == []
+
+
+def test_work_that_hangs_loses_the_lease(cloud: CloudUnderTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leading, "RENEW_EVERY_S", 0.05)
+    monkeypatch.setattr(leading, "LONGEST_SILENCE_S", 1.0)
+    lease = leases.take(cloud.database, leases.WORKER, "one")
+    assert lease is not None
+    with leading.Tenure(cloud.database, lease) as tenure:
+        began = time.monotonic()
+        while time.monotonic() - began < 2:
+            tenure.show_life()
+            time.sleep(0.05)
+        assert not tenure.over
+        until(lambda: tenure.over)
+        # Not given back: whoever hangs may be within something. It runs out.
+    held = leases.show(cloud.database, leases.WORKER)
+    assert held is not None
+    assert held.valid
+
+
+@pytest.mark.parametrize("store", [POSTGRESQL], indirect=True)
+def test_a_server_that_went_away_is_waited_for(pack: Pack, store: Store) -> None:
+    process = pack.counting("first")
+    until(lambda: pack.count() >= 3)
+    store.server.stop("immediate")
+    try:
+        time.sleep(3)
+        assert process.poll() is None
+    finally:
+        store.server.start()
+    before = until(lambda: _count_again(pack))
+    until(lambda: pack.count() >= before + 5, patience_s=90)
+    process.terminate()
+    assert process.wait(20) == 0
+    # What was committed and not answered is a step of which nobody told.
+    told = pack.written("first")
+    assert len(set(told)) == len(told)
+
+
+def _count_again(pack: Pack) -> int:
+    try:
+        return pack.count()
+    except DatabaseError:
+        return 0
 
 
 def test_two_commands_at_once_and_the_figures_are_added_once(pack: Pack) -> None:

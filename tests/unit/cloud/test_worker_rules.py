@@ -1,4 +1,4 @@
-"""When jobs and retries are due, what a request tells of its changes, how metrics are written, what systemd hears."""
+"""When jobs and retries are due, what a request tells of its changes, what systemd hears."""
 
 from __future__ import annotations
 
@@ -10,11 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aquasmart_cloud.core.changes import Change, Logged, changes, logged, minutes_text
-from aquasmart_cloud.core.metrics import Family, Sample, render, seconds
 from aquasmart_cloud.core.retrying import MOST_ATTEMPTS, retry_after_ms
 from aquasmart_cloud.core.scheduling import LONGEST_RETRY_S, delay_s, wait_s
 from aquasmart_cloud.services.notifying import Notifier
-from tests.prometheus import parse
 
 
 def test_a_job_that_fails_waits_ever_longer_up_to_a_quarter_of_an_hour() -> None:
@@ -54,23 +52,6 @@ def test_idle_minutes_take_few_bytes_and_older_rows_tell_nothing() -> None:
     assert not Logged("s", 5).told
     assert Logged("s", 0).told
     assert changes(Logged("s", 5)) == []
-
-
-def test_metrics_are_what_prometheus_reads() -> None:
-    odd = 'a "quoted"\\\nname'
-    text = render(
-        [
-            Family(
-                "aquasmart_x_total", "counter", "Things, in\nlines.", [Sample(3, {"job": odd}), Sample(4, {"job": "b"})]
-            ),
-            Family("aquasmart_y_seconds", "gauge", "A time.", [Sample(seconds(1_050))]),
-            Family("aquasmart_z", "gauge", "Nothing.", []),
-        ]
-    )
-    found = parse(text)
-    assert set(found) == {"aquasmart_x_total", "aquasmart_y_seconds"}
-    assert found["aquasmart_x_total"].value(job=odd) == 3
-    assert found["aquasmart_y_seconds"].value() == 1.05
 
 
 @pytest.mark.parametrize("abstract", [False, True])

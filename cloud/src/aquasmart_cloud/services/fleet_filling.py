@@ -14,6 +14,7 @@ from aquasmart_cloud.store.database import Database
 from aquasmart_cloud.store.fleet_rollups import COMPLETE, EMPTYING, FILLING, Untold
 
 _PORTION_S = 3.0
+_LOOK_EVERY = 12
 
 log = logging.getLogger("aquasmart.worker")
 
@@ -25,6 +26,7 @@ class FleetFilling:
     database: Database
     name: str = "fleet-rollups"
     every_s: int = 5
+    _rounds: int = 0
     _next_station: str = ""
     """Where the last run was cut off; from the start where this is lost, to the same end."""
 
@@ -37,7 +39,7 @@ class FleetFilling:
                 if not self._empty(state, now_ms, until_mono):
                     return "emptying"
                 state = FILLING
-            covered, all_covered = self._cover(until_mono)
+            covered, all_covered = self._cover(until_mono) if self._looks(state) else (0, False)
             rows, all_added = self._add(until_mono)
         except Untold as fault:
             # A version without these changes still answers requests somewhere: what it logged is in the rollups only.
@@ -47,6 +49,11 @@ class FleetFilling:
         if state == FILLING and all_covered and all_added:
             fleet_rollups.advance(self.database, FILLING, COMPLETE, now_ms)
         return _said(covered, rows)
+
+    def _looks(self, state: str) -> bool:
+        """New stations are rare, and looking for one reads all: once complete, every twelfth time."""
+        self._rounds += 1
+        return state != COMPLETE or self._rounds % _LOOK_EVERY == 1
 
     def _empty(self, state: str, now_ms: int, until_mono: float) -> bool:
         """Whether all is gone, and filling may begin."""

@@ -56,8 +56,9 @@ class RetryQueue:
             for failed_seq in retries.due(self.database, sender, occasion.now_ms, _PAGE):
                 try:
                     result = reprocessing.one((sender, failed_seq), occasion)
-                except Refusal:
-                    continue  # somebody closed it meanwhile
+                except Refusal:  # somebody closed it meanwhile
+                    retries.forget(self.database, (sender, failed_seq))
+                    continue
                 tried, read = tried + 1, read + (result.status != intake.FAILED)
                 if time.monotonic() > until_mono:
                     return tried, read

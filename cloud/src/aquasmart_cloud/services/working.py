@@ -27,6 +27,8 @@ LOOK_EVERY_S = 1.0
 IDLE_RECORD_EVERY_MS = 60_000
 """A run that found nothing to do is worth a commit once a minute, so that one sees that it runs."""
 
+_UPGRADE = "'aquasmart-cloud db upgrade' brings it to this version's schema"
+
 log = logging.getLogger("aquasmart.worker")
 
 
@@ -45,7 +47,8 @@ class Job(Protocol):
         """Do one portion, of seconds rather than minutes; returns a line of what was done, '' for nothing.
 
         Whatever it writes goes through the database it was made with, which is fenced.
-        Errors: DatabaseError where the database fails; any error is recorded and tried again.
+        Errors: DatabaseError where the database fails; any error is recorded and tried again. LeaseLost and WorkStopped
+        of the fenced database are the loop's affair: let them pass.
         """
 
 
@@ -91,7 +94,7 @@ class Worker:
         self._make_jobs = make_jobs
         self._holder = holder
         self._showing = showing or Showing()
-        self._complaint = ""
+        self._said = ""
 
     def run(self, stop: Waiting) -> None:
         """Wait for the lease, work under it, and so on, until asked to stop. A database that is away is waited for."""
@@ -103,9 +106,12 @@ class Worker:
                 continue
             with tenure:
                 self._lead(tenure, stop)
+            stop.wait(TRY_EVERY_S)
 
     def once(self, stop: Waiting) -> list[Ran] | None:
         """Run every job once; None where another process leads, which then does it. Errors: DatabaseError."""
+        if not self._migrated():
+            raise DatabaseError(f"{self._database.name} is not at this version's schema", _UPGRADE)
         lease = leases.take(self._database, leases.WORKER, self._holder)
         if lease is None:
             return None
@@ -116,8 +122,8 @@ class Worker:
 
     def _take(self) -> Tenure | None:
         try:
-            if migrating.current_revision(self._database) != migrating.newest_revision():
-                self._say(f"waits for the database: {self._database.name} needs 'aquasmart-cloud db upgrade'")
+            if not self._migrated():
+                self._say(f"waits for the database: {_UPGRADE}")
                 return None
             lease = leases.take(self._database, leases.WORKER, self._holder)
             held = leases.show(self._database, leases.WORKER) if lease is None else None
@@ -130,10 +136,13 @@ class Worker:
         self._say("leads")
         return Tenure(self._database, lease)
 
+    def _migrated(self) -> bool:
+        return migrating.current_revision(self._database) == migrating.newest_revision()
+
     def _say(self, state: str) -> None:
         """Told once, not every second."""
-        if state != self._complaint:
-            self._complaint = state
+        if state != self._said:
+            self._said = state
             log.info("%s %s", self._holder, state)
             self._showing.state(state)
 
@@ -181,7 +190,9 @@ class _Plan:
 
     def wait_s(self) -> float:
         """Seconds until one is due."""
-        return max(min(self._due.values(), default=LOOK_EVERY_S) - time.monotonic(), 0)
+        if not self._due:
+            return LOOK_EVERY_S
+        return max(min(self._due.values()) - time.monotonic(), 0)
 
     def ran(self, job: Job, record: JobRun) -> None:
         """A run has ended."""
@@ -205,8 +216,8 @@ class _Jobs:
             said = job.cycle(at_ms)
         except (LeaseLost, WorkStopped):
             raise
-        except Exception as fault:
-            error = f"{fault}" if isinstance(fault, CloudError) else f"{type(fault).__name__}: {fault}"
+        except Exception as fault:  # a job's mistake must not keep the others from running
+            error = str(fault) if isinstance(fault, CloudError) and str(fault) else f"{type(fault).__name__}: {fault}"
             log.error("job %s failed: %s", job.name, error, exc_info=not isinstance(fault, CloudError))  # noqa: TRY400
         duration_ms = round((time.monotonic() - began_mono) * 1000)
         former = record or JobRun(job.name, at_ms)

@@ -14,6 +14,7 @@ from aquasmart_cloud.core.changes import changes, logged
 
 from .connection import Connection
 from .database import Database
+from .fleet_rollups import BEYOND, COMPLETE, FILLING
 from .replaying import Finding
 from .schema import GRAIN_WIDTHS_MS
 
@@ -24,13 +25,13 @@ _NAMED = 20
 
 # Rows of four kinds: the state; whether a station is lacking; what is outstanding; figures.
 _NOW = (
-    "SELECT 'state' AS kind, state AS text, 0 AS at, 0 AS volume_ul, 0 AS disputed_ul, 0 AS events FROM fleet_fill"
+    "SELECT 'state' AS kind, state AS text, 0 AS at, 0 AS volume_ul, 0 AS disputed_ul, 0 AS events"  # noqa: S608
+    " FROM fleet_fill"
     " UNION ALL SELECT 'lacking', '', COUNT(*), 0, 0, 0 FROM station s LEFT JOIN fleet_mark m"
     " ON m.station_id = s.station_id WHERE s.events > 0 AND (m.station_id IS NULL OR NOT m.complete)"
-    " UNION ALL SELECT action, detail, 0, 0, 0, 0 FROM (SELECT l.action, l.detail FROM fleet_mark m"
-    " JOIN station s ON s.station_id = m.station_id"
-    " JOIN processing_log l ON l.station_id = m.station_id AND l.log_id > m.log_id"
-    " WHERE s.events <> m.events LIMIT {most}) AS outstanding"
+    " UNION ALL SELECT action, detail, 0, 0, 0, 0 FROM (SELECT l.action, l.detail"
+    + BEYOND
+    + " LIMIT {most}) AS outstanding"
     " UNION ALL SELECT 'figures', grain, bucket_at, volume_ul, disputed_ul, events FROM fleet_rollup"
 )
 _OF_SPAN = " WHERE grain = ? AND bucket_at >= ? AND bucket_at < ?"
@@ -77,7 +78,7 @@ def audit(database: Database) -> Outcome:
     with database.reading() as connection:
         found = _Found.of(connection.execute(_NOW.format(most=1 << 40) + _OF_STATIONS))
     if not found.comparable:
-        return Outcome("filling" if found.state == "complete" else found.state, 0, ())
+        return Outcome(FILLING if found.state == COMPLETE else found.state, 0, ())
     differing = sorted(
         key for key in found.figures.keys() | found.stations.keys() if found.figures.get(key) != found.stations.get(key)
     )
@@ -140,7 +141,7 @@ class _Found:
     @property
     def comparable(self) -> bool:
         """Whether they say it, however much is outstanding."""
-        return self.state == "complete" and not (self.lacking or self.untold)
+        return self.state == COMPLETE and not (self.lacking or self.untold)
 
     def _outstanding(self, action: str, detail: str) -> None:
         self.requests += 1

@@ -48,15 +48,16 @@ _UNCOVERED = (
     "SELECT s.station_id FROM station s LEFT JOIN fleet_mark m ON m.station_id = s.station_id"
     " WHERE s.events > 0 AND (m.station_id IS NULL OR NOT m.complete) ORDER BY s.station_id LIMIT ?"
 )
-_BEYOND = (
-    " FROM fleet_mark m JOIN station s ON s.station_id = m.station_id"
-    " JOIN processing_log l ON l.station_id = m.station_id AND l.log_id > m.log_id"
-    " WHERE m.complete AND s.events <> m.events"
+# CROSS JOIN keeps SQLite to this order, stations first: else it may read the whole log, which is in the wanted order.
+BEYOND = (
+    " FROM station s CROSS JOIN fleet_mark m CROSS JOIN processing_log l WHERE m.station_id = s.station_id"
+    " AND m.complete AND s.events <> m.events AND l.station_id = m.station_id AND l.log_id > m.log_id"
 )
+"""Rows of the log that are not added up yet: `l`, of station `s` with mark `m`."""
 _NEXT = (
     "SELECT l.station_id, l.log_id, l.action, l.detail"
-    + _BEYOND
-    + " AND m.station_id >= ? ORDER BY l.station_id, l.log_id LIMIT ?"
+    + BEYOND
+    + " AND s.station_id >= ? ORDER BY s.station_id, l.log_id LIMIT ?"
 )
 _ADD = (
     "INSERT INTO fleet_rollup (grain, bucket_at, volume_ul, disputed_ul, events) VALUES (?, ?, ?, ?, ?)"

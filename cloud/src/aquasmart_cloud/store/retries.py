@@ -44,6 +44,12 @@ def drop(connection: Connection, place: tuple[str, int]) -> None:
     connection.execute(_DROP, place)
 
 
+def forget(database: Database, place: tuple[str, int]) -> None:
+    """The same in a transaction of its own. Errors: DatabaseError."""
+    with database.writing() as connection:
+        drop(connection, place)
+
+
 def senders_due(database: Database, now_ms: int) -> list[str]:
     """Senders that have failures to be tried now. Errors: DatabaseError."""
     with database.reading() as connection:

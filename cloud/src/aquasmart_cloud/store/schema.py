@@ -262,7 +262,7 @@ processing_log = Table(
     _text("detail"),
     PrimaryKeyConstraint("station_id", "log_id"),
     comment="writer: store.recording, for foreign senders store.intake_log. Audit trail: what each accepted request"
-    " did; log_id grows by 1 per station or sender",
+    " did, with its changes to the rollups (core.changes); log_id grows by 1 per station or sender",
     sqlite_with_rowid=False,
 )
 
