@@ -268,5 +268,5 @@ def test_the_metrics_tell_of_the_worker_to_whoever_may_know(cloud: CloudUnderTes
     assert seen == [1]
     assert found["aquasmart_cloud_worker_leads"].value() == 0
     assert found["aquasmart_cloud_worker_takeovers_total"].value() == 1
-    assert found["aquasmart_cloud_job_failures"].value(job="bad") == 1
+    assert found["aquasmart_cloud_job_failures_in_a_row"].value(job="bad") == 1
     assert found["aquasmart_cloud_fleet_rollups_behind_events"].value() == 2
