@@ -14,7 +14,9 @@ _config = Config.or_exit()
 bind = _config.bind
 _usual = 1 if _config.database_url.startswith("sqlite") else os.cpu_count() or 1
 workers = int(os.environ.get("AQUASMART_WORKERS") or _usual)
-worker_class = "gthread"
+# gthread, and each thread waits some milliseconds for its sender's next request.
+worker_class = "aquasmart_cloud.web.gunicorn_worker.PatientWorker"
+logger_class = "aquasmart_cloud.web.gunicorn_worker.ProblemsOnly"
 threads = int(os.environ.get("AQUASMART_THREADS", "8"))
 # Each worker opens its own connections after the fork: SQLite's must not cross one.
 preload_app = False

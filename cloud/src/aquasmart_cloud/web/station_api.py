@@ -21,15 +21,17 @@ from aquasmart_cloud.core.problems import Refusal
 from aquasmart_cloud.core.signing import sign_reply, signing_prefix, verify, well_formed
 from aquasmart_cloud.store import heartbeats
 from aquasmart_cloud.store.announcing import announcements
-from aquasmart_cloud.store.policy import read_policy
-from aquasmart_cloud.store.recording import SignedBody, record
-from aquasmart_cloud.store.stations import STATION_ID
+from aquasmart_cloud.store.policy import recent_policy
+from aquasmart_cloud.store.receiving import receive
+from aquasmart_cloud.store.recording import SignedBody
+from aquasmart_cloud.store.stations import STATION_ID, refuse_unfit
 
 from .answers import log, new_id, trace_id
 from .bodies import read_body
 from .services import cloud
 
 PREFIX = "/v1/"
+INGEST = "/v1/ingest"
 
 _KEY_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _TIMESTAMP = re.compile(r"0|[1-9][0-9]{0,14}")
@@ -51,14 +53,16 @@ def authenticate() -> None:
     """Before anything under /v1/, whether there is such a route or not: an unsigned request learns nothing."""
     if request.path.startswith(PREFIX):
         identify()
-        refuse_old_software(read_policy(cloud().database), request.headers.get("X-Software-Version", ""))
+        refuse_old_software(recent_policy(cloud().database), request.headers.get("X-Software-Version", ""))
 
 
 def identify() -> Caller:
     """Who signed this request; its answer will be signed. Errors: Refusal where nobody may have."""
     services = cloud()
     signed, fit = _read_request(read_body(MAX_BODY_BYTES))
-    found = services.stations.find_key(signed.station_id, signed.key_id) if fit else None
+    # A batch's transaction asks for the key once more; what else is under /v1/ is read as it is now.
+    look_up = services.stations.recent_key if request.path == INGEST else services.stations.find_key
+    found = look_up(signed.station_id, signed.key_id) if fit else None
     prefix = signing_prefix(
         request.headers.get("X-Timestamp", ""),
         request.method,
@@ -74,13 +78,10 @@ def identify() -> Caller:
         raise Refusal("bad-signature", "station, key or signature is not right")
     caller = Caller(found.key, signed)
     g.caller = caller
-    if found.revoked:
-        raise Refusal("revoked", f"key {signed.key_id} has been revoked")
-    if found.retired:
-        raise Refusal("retired", f"station {signed.station_id} has been retired")
+    refuse_unfit(signed.station_id, signed.key_id, revoked=found.revoked, retired=found.retired)
     if abs(services.clock_ms() - signed.timestamp_ms) > WINDOW_MS:
         raise Refusal("clock-skew", f"X-Timestamp is more than {WINDOW_MS // 1000} s from the cloud's clock")
-    services.turnstile.enter(signed.station_id, read_policy(services.database).rate, services.clock_ms())
+    services.turnstile.enter(signed.station_id, recent_policy(services.database).rate, services.clock_ms())
     return caller
 
 
@@ -133,7 +134,7 @@ def sign_answer(answer: Response) -> Response:
     return answer
 
 
-@blueprint.post("/v1/ingest")
+@blueprint.post(INGEST)
 def ingest() -> Response:
     """One batch of events."""
     caller: Caller = g.caller
@@ -141,8 +142,7 @@ def ingest() -> Response:
     g.trace_id = batch.trace_id
     received_at, request_id = cloud().clock_ms(), new_id()
     try:
-        receipt = record(cloud().database, caller.signed, batch, received_at, request_id)
-        more = announcements(cloud().database, caller.signed.station_id, caller.signed.key_id, received_at)
+        receipt, more = receive(cloud().database, caller.signed, batch, received_at, request_id)
     except DatabaseError as error:
         raise unavailable(caller, error) from error
     data = receipt._asdict() | {"stream": _dashed(receipt.stream)} | more
