@@ -49,9 +49,10 @@ def install(app: Flask, *, database: Database) -> None:
 
 def protect(answer: Response) -> Response:
     """Headers for whatever a browser shows; what only stations read stays as short as it is."""
-    if request.blueprint in PEOPLE or request.endpoint == "static":
+    for_people = request.blueprint in PEOPLE
+    if for_people or request.endpoint == "static":
         answer.headers.update(HEADERS)
-    if request.blueprint in PEOPLE:
+    if for_people:
         answer.headers["Cache-Control"] = "no-store"
     return answer
 

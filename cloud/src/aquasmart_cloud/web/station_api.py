@@ -127,9 +127,9 @@ def sign_answer(answer: Response) -> Response:
     if caller is not None:
         now_ms = cloud().clock_ms()
         body = answer.get_data()
-        answer.headers["X-Timestamp"] = str(now_ms)
-        answer.headers["X-Signature"] = sign_reply(
-            caller.key, now_ms, answer.status_code, caller.signed.signature, body
+        answer.headers.add("X-Timestamp", str(now_ms))
+        answer.headers.add(
+            "X-Signature", sign_reply(caller.key, now_ms, answer.status_code, caller.signed.signature, body)
         )
     return answer
 
@@ -140,9 +140,10 @@ def ingest() -> Response:
     caller: Caller = g.caller
     batch = decode_batch(inflate(caller.signed.body, caller.signed.encoding))
     g.trace_id = batch.trace_id
-    received_at, request_id = cloud().clock_ms(), new_id()
+    services = cloud()
+    received_at, request_id = services.clock_ms(), new_id()
     try:
-        receipt, more = receive(cloud().database, caller.signed, batch, received_at, request_id)
+        receipt, more = receive(services.database, caller.signed, batch, received_at, request_id)
     except DatabaseError as error:
         raise unavailable(caller, error) from error
     data = receipt._asdict() | {"stream": _dashed(receipt.stream)} | more
@@ -172,7 +173,7 @@ def answer(request_id: str, server_time: int, data: dict[str, Any], *, txn_token
     meta: dict[str, object] = {"trace_id": trace_id(), "server_time": server_time, "request_id": request_id}
     if txn_token is not None:
         meta["txn_token"] = txn_token
-    return Response(msgspec.json.encode({"meta": meta, "data": data}), 200, mimetype="application/json")
+    return Response(msgspec.json.encode({"meta": meta, "data": data}), 200, content_type="application/json")
 
 
 def unavailable(caller: Caller, error: DatabaseError) -> Refusal:
