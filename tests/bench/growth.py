@@ -47,6 +47,8 @@ class Level:
 def measure(sizes: Sizes) -> Iterator[Figure]:
     wanted = sizes.present_events
     if asked := os.environ.get("ROWS"):
+        if not (asked.isascii() and asked.isdigit() and int(asked)):
+            raise SystemExit(f"ROWS={asked}: say how many million events, as in ROWS=100")
         wanted = tuple(sorted({*wanted, int(asked) * MILLION}))
     for store in STORES:
         if reason := why_not(store):
