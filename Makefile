@@ -8,7 +8,7 @@ JOBS ?= $(shell echo $$(($$(nproc) + 1)))
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
-export PORT STATE
+export PORT STATE ROWS
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run outage outage-over test test-unit check lint typecheck layers format bench deb test-system mutation soak power-cut screenshots package-check lock clean
@@ -81,7 +81,7 @@ package-check: $(VENV)/dev.stamp ## Install each package alone and import all of
 format: $(VENV)/dev.stamp ## Format the code
 	@$(BIN)/ruff check --fix-only -q . ; $(BIN)/ruff format -q .
 
-bench: $(VENV)/dev.stamp ## Figures beside the naive scheme (ONLY=log|reader|sync|operations|ingest|queries), build/bench.json
+bench: $(VENV)/dev.stamp ## Figures beside the naive scheme (ONLY=log|reader|sync|operations|ingest|growth|queries; growth: ROWS=100 million), build/bench.json
 	@mkdir -p build && $(BIN)/python -m tests.bench $(if $(ONLY),--only $(ONLY))
 
 mutation: $(VENV)/dev.stamp ## Mutation testing of both cores: a reported figure, build/mutation.json

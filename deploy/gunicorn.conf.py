@@ -14,8 +14,9 @@ _config = Config.or_exit()
 bind = _config.bind
 _usual = 1 if _config.database_url.startswith("sqlite") else os.cpu_count() or 1
 workers = int(os.environ.get("AQUASMART_WORKERS") or _usual)
-# gunicorn's gthread, with an end to slow reads and writes: a dribbling sender holds no thread for long.
-worker_class = "aquasmart_cloud.web.patience.PatientWorker"
+# gthread with an end to slow reads and writes, whose threads wait some milliseconds for their sender's next request.
+worker_class = "aquasmart_cloud.web.gunicorn_worker.AttentiveWorker"
+logger_class = "aquasmart_cloud.web.gunicorn_worker.ProblemsOnly"
 threads = int(os.environ.get("AQUASMART_THREADS", "8"))
 # Each worker opens its own connections after the fork: SQLite's must not cross one.
 preload_app = False

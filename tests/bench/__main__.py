@@ -12,7 +12,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from . import ingest, log, operations, queries, reader, station, sync_online, sync_road, wire
+from . import growth, ingest, log, operations, queries, reader, station, sync_online, sync_road, wire
 from .figures import FULL, TINY, Figure, Sizes, show, write
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -32,6 +32,7 @@ PARTS: dict[str, Callable[[Sizes], Iterator[Figure]]] = {
     "sync": _sync,
     "operations": operations.measure,
     "ingest": ingest.measure,
+    "growth": growth.measure,
     "queries": queries.measure,
 }
 

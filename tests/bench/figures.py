@@ -58,6 +58,10 @@ class Sizes:
     ingest_rows: dict[int, int]
     """Rows per batch → rows in all."""
     naive_ingest_rows: int
+    present_events: tuple[int, ...]
+    """How many are there when the intake is measured again."""
+    growth_batches: int
+    """Of each sender in each of those runs."""
     stations: int
     minutes: int
     month_batches: int
@@ -85,6 +89,8 @@ FULL = Sizes(
     naive_slow_rows=1_000,
     ingest_rows={50: 400_000, 500: 3_000_000, 2_000: 6_000_000},
     naive_ingest_rows=200_000,
+    present_events=(1_000_000, 10_000_000),
+    growth_batches=200,
     stations=500,
     minutes=180,
     month_batches=260,
@@ -108,6 +114,8 @@ TINY = Sizes(
     naive_slow_rows=100,
     ingest_rows={50: 400},
     naive_ingest_rows=400,
+    present_events=(20_000,),
+    growth_batches=2,
     stations=3,
     minutes=5,
     month_batches=1,

@@ -20,9 +20,9 @@ from aquasmart_cloud.store.database import Database
 from demo.site import Site
 from tests.capabilities import missing
 
+from .clouds import postgresql
 from .figures import Figure, Sizes, percentile
 from .filling import fill
-from .ingest import postgresql
 from .machines import NaiveServer, resident_mb, site
 
 NAIVE_ROWS_PER_STATION = 400

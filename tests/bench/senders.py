@@ -82,7 +82,7 @@ def send_all(tasks: Sequence[Task]) -> Result:
 
 def _send(task: Task, gate: Any, answers: Any) -> None:
     try:
-        requests = _signed_bodies(task) if task.identity else _naive_bodies(task)
+        requests = signed_bodies(task) if task.identity else _naive_bodies(task)
         line = HTTPConnection("127.0.0.1", task.port, timeout=PATIENCE_S)
         line.connect()
         gate.wait(PATIENCE_S)
@@ -110,7 +110,7 @@ def _post(line: HTTPConnection, request: Request, identity: Identity | None) -> 
     return (time.perf_counter_ns() - began_ns) / 1e6
 
 
-def _signed_bodies(task: Task) -> list[Request]:
+def signed_bodies(task: Task) -> list[Request]:
     """One fresh stream in batches, as the station encodes them."""
     header, size = stream_header(), task.rows_per_batch
     started_at_ms = time.time_ns() // 1_000_000 - 300 * DAY_MS

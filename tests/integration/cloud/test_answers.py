@@ -54,7 +54,7 @@ def test_an_unexpected_error_shows_only_its_trace_id(
     def broken(*_: object) -> None:
         raise RuntimeError("the secret reason")
 
-    monkeypatch.setattr("aquasmart_cloud.web.station_api.record", broken)
+    monkeypatch.setattr("aquasmart_cloud.web.station_api.receive", broken)
     with caplog.at_level(logging.ERROR):
         answer = sender.send(batch())
     assert (answer.status_code, answer.json["code"], answer.json["trace_id"]) == (500, "internal", TRACE)

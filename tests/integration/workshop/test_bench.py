@@ -28,6 +28,7 @@ EXPECTED = {
     "log": {"log.flash.commit_1s", "log.flash.commit_10s", "log.card_years.commit_1s_with_marks", "log.append_p99"},
     "reader": {"reader.committed_p99", "reader.memory_1e6", "reader.memory_growth", "reader.late_p99_disk_stalled"},
     "ingest": {"ingest.batch_50", "ingest.batch_50_p99", "ingest.batch_50.senders_8"},
+    "growth": {"growth.sqlite.0m", "growth.sqlite.20000", "growth.sqlite.20000_times", "growth.sqlite.20000_p99_times"},
     "queries": {"queries.fleet_p95", "queries.station_p95"},
 }
 

@@ -99,7 +99,7 @@ def _batch(wire: WireBatch, entries: Sequence[Entry]) -> Batch:
     counts_through = wire.counts_before + sum(wire.counts)
     if counts_through >= LIMIT:
         raise invalid("$.counts", "the last position is out of range")
-    if wire.at + sum(wire.dt) >= LIMIT or wire.at_mono + sum(wire.dt) >= LIMIT:
+    if max(wire.at, wire.at_mono) + sum(wire.dt) >= LIMIT:
         raise invalid("$.dt", "the last time is out of range")
     header = read_header(wire.stream)
     if header is not None:

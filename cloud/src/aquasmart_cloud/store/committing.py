@@ -95,6 +95,10 @@ class GroupCommit:
         """
         try:
             with self._transaction() as connection:
+                if len(group) == 1:
+                    # Alone, its savepoint is the transaction itself.
+                    group[0].result = group[0].work(connection)
+                    return
                 for ticket in group:
                     _attempt(connection, ticket)
         except BaseException as error:  # noqa: BLE001  (carried to each writer's own thread)

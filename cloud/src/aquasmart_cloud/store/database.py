@@ -7,12 +7,14 @@ form (store.connection).
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
+from functools import cache
 
 from sqlalchemy import Engine
 from sqlalchemy.engine import make_url
 
 from .connection import Backend, Connection, T, Work
 from .postgresql import Postgresql
+from .recent import Recent
 from .sqlite import Sqlite
 
 BACKENDS: dict[str, type[Sqlite] | type[Postgresql]] = {"sqlite": Sqlite, "postgresql": Postgresql}
@@ -25,6 +27,8 @@ class Database:
         self.url = url
         self.kind = make_url(url).get_backend_name()
         self._backend: Backend = BACKENDS[self.kind](url)
+        self.recent = _recent(url)
+        """Look-ups that may be a second old; one for all who have this database open in this process."""
 
     @property
     def name(self) -> str:
@@ -93,3 +97,8 @@ class Database:
     def close(self) -> None:
         """Close this thread's connection and the engine's pool (tests and commands)."""
         self._backend.close()
+
+
+@cache
+def _recent(url: str) -> Recent:  # noqa: ARG001 - what it is cached by
+    return Recent()

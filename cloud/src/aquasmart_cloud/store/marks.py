@@ -15,7 +15,7 @@ from aquasmart_cloud.core.ledger import Interval, newly_uncovered
 from aquasmart_cloud.core.model import BASELINE, RESET, Batch, MeterFields, Scale, StreamHeader
 from aquasmart_cloud.core.timeline import EARLIEST_MS
 
-from .connection import Connection
+from .connection import Connection, Cursor
 from .entries import UNKNOWN_BEFORE, Entries, Place
 
 _FIND_STREAM = (
@@ -86,11 +86,17 @@ class StreamState:
     change_token: str | None = None
 
 
-def find_stream(connection: Connection, station_id: str, stream: str) -> StreamState | None:
+def ask_stream(connection: Connection, station_id: str, stream: str) -> Cursor:
+    """Ask for a stream's state, for `read_stream`: other questions may join the same round trip."""
+    return connection.execute(_FIND_STREAM, (station_id, stream))
+
+
+def read_stream(asked: Cursor) -> StreamState | None:
     """The stream's state, or None where it is unknown."""
-    row = connection.execute(_FIND_STREAM, (station_id, stream)).fetchone()
-    if row is None:
+    rows = asked.fetchall()
+    if not rows:
         return None
+    [row] = rows
     meter_id, _, ul_num, den, opening, mark_seq, mark_counts, hardware_id, token, latest, *rest = row
     root, shift, low, high, *last = rest
     account = None

@@ -11,7 +11,7 @@ later one of the same exchange, COMMIT included, can take effect; and the failur
 from __future__ import annotations
 
 import select
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -118,7 +118,7 @@ class Pipelined:
 
     def _send(self, sql: bytes, parameters: Sequence[Any]) -> Answer:
         """Everything travels as text, whose type the server knows from where it stands; bytes as they are."""
-        values = [_dumped(value) for value in parameters]
+        values = [_DUMPED[type(value)](value) for value in parameters]
         forms = [Format.BINARY if type(value) is bytes else Format.TEXT for value in parameters]
         if self._prepare:
             name = self._names.get(sql)
@@ -191,9 +191,19 @@ class Pipelined:
             self.raw.close()
 
 
-def _dumped(value: Any) -> bytes | None:
-    if value is None or type(value) is bytes:
-        return value
-    if isinstance(value, bool):
-        return b"t" if value else b"f"
-    return str(value).encode()
+class _Dumped(dict[type, Callable[[Any], bytes | None]]):
+    """How a value of each type travels; types of few values each, so that one look-up tells."""
+
+    def __missing__(self, kind: type) -> Callable[[Any], bytes | None]:
+        return lambda value: str(value).encode()
+
+
+_DUMPED = _Dumped(
+    {
+        type(None): lambda _: None,
+        bytes: bytes,
+        bool: lambda value: b"t" if value else b"f",
+        int: b"%d".__mod__,
+        str: str.encode,
+    }
+)

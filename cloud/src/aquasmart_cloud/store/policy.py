@@ -15,14 +15,23 @@ _SET = (
     " ON CONFLICT (name) DO UPDATE SET value = excluded.value, set_at = excluded.set_at"
 )
 _CLEAR = "DELETE FROM policy WHERE name = ?"
+_KEY = "policy"
 
 
 def read_policy(database: Database) -> Policy:
-    """What is demanded now; read anew for each request, so that a change acts at once. Errors: DatabaseError."""
+    """What is demanded now. Errors: DatabaseError."""
     with database.reading() as connection:
         found = dict(connection.execute(_ALL).fetchall())
     rate = found.get(RATE_LIMIT)
     return Policy(found.get(MINIMUM_VERSION), None if rate is None else Rate.parse(rate))
+
+
+def recent_policy(database: Database) -> Policy:
+    """The same for requests, at most a second old: a new demand may find one more second of requests before it.
+
+    Errors: DatabaseError.
+    """
+    return database.recent.get(_KEY, lambda: read_policy(database))
 
 
 def require_version(database: Database, least: str | None, now_ms: int) -> None:
@@ -45,3 +54,4 @@ def _keep(database: Database, name: str, value: str | None, now_ms: int) -> None
             connection.execute(_CLEAR, (name,))
         else:
             connection.execute(_SET, (name, value.strip(), now_ms))
+    database.recent.forget()

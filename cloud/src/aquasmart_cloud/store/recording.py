@@ -8,6 +8,8 @@ the booking: a retry, a replay or a concurrent copy finds every row at or below 
 
 from __future__ import annotations
 
+from functools import cache
+from itertools import chain
 from typing import NamedTuple
 
 from aquasmart_cloud.core.accepting import Accepted, accept, events_in
@@ -20,11 +22,11 @@ from aquasmart_cloud.core.timeline import MinuteRun, Timeline
 
 from . import entries as names
 from .booking import Booking
-from .connection import Connection
+from .connection import Connection, Cursor
 from .database import Database
 from .entries import Entries
 from .findings import find_abandoned, find_clones, find_repeated_differences, find_unmeasured
-from .marks import StreamState, find_stream, open_stream
+from .marks import StreamState, ask_stream, open_stream, read_stream
 from .scale_refusals import name_difference
 from .schema import GRAIN_WIDTHS_MS
 
@@ -42,9 +44,10 @@ _BATCH = (
 _NOTABLE = (
     "INSERT INTO notable (station_id, stream, seq, meter_id, at, kind, flags, data) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 )
+_ROLLUPS_AT_ONCE = 16
 _ROLLUP = (
     "INSERT INTO rollup (station_id, meter_id, grain, bucket_at, volume_ul, disputed_ul, events)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (station_id, meter_id, grain, bucket_at) DO UPDATE SET"
+    " VALUES {rows} ON CONFLICT (station_id, meter_id, grain, bucket_at) DO UPDATE SET"
     " volume_ul = rollup.volume_ul + excluded.volume_ul, disputed_ul = rollup.disputed_ul + excluded.disputed_ul,"
     " events = rollup.events + excluded.events"
 )
@@ -98,12 +101,12 @@ def record(
     Errors: Refusal `stream-unknown`, `sequence-gap`, `invalid`, nothing stored; DatabaseError, nothing stored.
     """
     timeline = Timeline(batch, received_at)
-    return database.write(
-        lambda connection: _Recording(connection, signed, batch, timeline, received_at).run(
-            request_id, by_hand=by_hand
-        ),
-        signed.station_id,
-    )
+
+    def work(connection: Connection) -> Receipt:
+        asked = ask_stream(connection, signed.station_id, batch.stream)
+        return Recording(connection, signed, batch, timeline, received_at).run(asked, request_id, by_hand=by_hand)
+
+    return database.write(work, signed.station_id)
 
 
 def record_within(connection: Connection, signed: SignedBody, batch: Batch, received_at: int) -> Receipt:
@@ -111,10 +114,12 @@ def record_within(connection: Connection, signed: SignedBody, batch: Batch, rece
 
     Errors: Refusal; what the transaction then holds of the batch is for the caller to roll back.
     """
-    return _Recording(connection, signed, batch, Timeline(batch, received_at), received_at).run("", by_hand=True)
+    asked = ask_stream(connection, signed.station_id, batch.stream)
+    recording = Recording(connection, signed, batch, Timeline(batch, received_at), received_at)
+    return recording.run(asked, "", by_hand=True)
 
 
-class _Recording:
+class Recording:
     """One batch within its transaction."""
 
     def __init__(
@@ -132,10 +137,13 @@ class _Recording:
         self._received_at = received_at
         self._entries = Entries(connection, signed.station_id, received_at)
 
-    def run(self, request_id: str, *, by_hand: bool) -> Receipt:
-        """Do all of it, in the locks' one order: stream, epoch, ledger, rollups, body, station, log."""
+    def run(self, asked: Cursor, request_id: str, *, by_hand: bool) -> Receipt:
+        """Do all of it, in the locks' one order: stream, epoch, ledger, rollups, body, station, log.
+
+        `asked`: the answer to `marks.ask_stream` in this transaction.
+        """
         batch, signed = self._batch, self._signed
-        state = self._stream()
+        state = self._stream(read_stream(asked))
         accepted = accept(batch, state.mark_seq, state.mark_counts)
         duplicates = min(batch.through_seq, state.mark_seq) - batch.first_seq + 1
         inserted = max(batch.through_seq - state.mark_seq, 0)
@@ -170,10 +178,9 @@ class _Recording:
         cumulative_ul = scale.volume_ul(state.opening_counts, max(state.mark_counts, state.opening_counts))
         return Receipt(batch.stream, state.mark_seq, inserted, duplicates, state.mark_counts, cumulative_ul)
 
-    def _stream(self) -> StreamState:
+    def _stream(self, state: StreamState | None) -> StreamState:
         """The stream's state, opened where it is new. Refuses before anything is written."""
         batch, station_id = self._batch, self._signed.station_id
-        state = find_stream(self._connection, station_id, batch.stream)
         if state is None and batch.header is None:
             raise Refusal("stream-unknown", "send the stream's whole header")
         if state is None and batch.header is not None:
@@ -220,14 +227,15 @@ class _Recording:
 
     def _write_rollups(self, state: StreamState, rollups: Rollups) -> None:
         station_id, meter_id = self._signed.station_id, state.account.meter_id if state.account else ""
-        self._connection.executemany(
-            _ROLLUP,
-            [
-                (station_id, meter_id, grain, bucket_at, *figures)
-                for grain, width_ms in GRAIN_WIDTHS_MS.items()
-                for bucket_at, figures in rollups.grain(width_ms).items()
-            ],
-        )
+        rows = [
+            (station_id, meter_id, grain, bucket_at, *figures)
+            for grain, width_ms in GRAIN_WIDTHS_MS.items()
+            for bucket_at, figures in rollups.grain(width_ms).items()
+        ]
+        # Several rows a statement: most batches lie within a minute or two and need one.
+        for start in range(0, len(rows), _ROLLUPS_AT_ONCE):
+            few = rows[start : start + _ROLLUPS_AT_ONCE]
+            self._connection.execute(_rollup(len(few)), list(chain.from_iterable(few)))
 
     def _keep_body(self, state: StreamState, accepted: Accepted, at_from: int, at_to: int) -> None:
         signed, batch = self._signed, self._batch
@@ -270,6 +278,11 @@ class _Recording:
         self._connection.executemany(_NOTABLE, rows)
         find_unmeasured(state, batch, self._entries)
         find_abandoned(state, batch, self._entries)
+
+
+@cache
+def _rollup(rows: int) -> str:
+    return _ROLLUP.format(rows=", ".join(["(?, ?, ?, ?, ?, ?, ?)"] * rows))
 
 
 def _refuse_gap(batch: Batch, mark_seq: int, mark_counts: int) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aquasmart_cloud.core.errors import StationError
+from aquasmart_cloud.core.problems import Refusal
 from aquasmart_cloud.core.signing import derived_key
 
 from .connection import Connection
@@ -48,6 +49,14 @@ class StationKey:
     retired: bool
 
 
+def refuse_unfit(station_id: str, key_id: str, *, revoked: bool, retired: bool) -> None:
+    """Errors: Refusal `revoked` or `retired`, for whoever has signed rightly with such a key."""
+    if revoked:
+        raise Refusal("revoked", f"key {key_id} has been revoked")
+    if retired:
+        raise Refusal("retired", f"station {station_id} has been retired")
+
+
 @dataclass(frozen=True, slots=True)
 class NewKey:
     """A key that was just made; `key` is its 64 hex digits, readable only now."""
@@ -76,6 +85,12 @@ class Stations:
         sealed, revoked_at, state = found
         key = self.keys.open(lambda master_key: unseal(master_key, station_id, key_id, sealed))
         return StationKey(key, revoked_at is not None, state == "retired")
+
+    def recent_key(self, station_id: str, key_id: str) -> StationKey | None:
+        """The same, where it is good at most a second old: for whoever asks again in the transaction that depends on it
+        (store.receiving). What a key's id stands for never changes. Errors: as of `find_key`.
+        """
+        return self._database.recent.get((station_id, key_id), lambda: self.find_key(station_id, key_id), _is_good)
 
     def add(self, station_id: str, name: str, now_ms: int) -> NewKey:
         """Make a station and its first key. Errors: StationError, DatabaseError."""
@@ -140,13 +155,15 @@ class Stations:
                     "UPDATE station_key SET revoked_at = ? WHERE station_id = ? AND key_id = ?",
                     (now_ms, station_id, each),
                 )
-            return chosen
+        self._database.recent.forget()
+        return chosen
 
     def retire(self, station_id: str) -> None:
         """Refuse everything the station sends from now on; what it sent stays. Errors: StationError."""
         with self._database.writing() as connection:
             _require(connection, station_id)
             connection.execute("UPDATE station SET state = 'retired' WHERE station_id = ?", (station_id,))
+        self._database.recent.forget()
 
     def reinstate(self, station_id: str) -> None:
         """Take a retired station back: it finds out by itself within its quarter of an hour. Errors: StationError."""
@@ -179,6 +196,10 @@ class Stations:
                 for key_id, created_at, revoked_at in connection.execute(_KEYS, (station_id,))
             ]
         return found | {"keys": keys}
+
+
+def _is_good(found: StationKey | None) -> bool:
+    return found is not None and not found.revoked and not found.retired
 
 
 def _exists(connection: Connection, station_id: str) -> bool:

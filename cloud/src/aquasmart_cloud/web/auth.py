@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from urllib.parse import quote, urlsplit
 
-from flask import Blueprint, Flask, Request, current_app, redirect, render_template, request, session, url_for
-from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
+from flask import Blueprint, Flask, Request, Response, current_app, redirect, render_template, request, session, url_for
+from flask.sessions import SecureCookieSession, SecureCookieSessionInterface, SessionMixin
 from flask.typing import ResponseReturnValue
 from itsdangerous import URLSafeTimedSerializer
 
@@ -64,6 +64,11 @@ class SessionCookie(SecureCookieSessionInterface):
         door: Door = app.extensions["aquasmart.door"]
         app.secret_key = session_secret(door.keys.for_sealing(), door.admin_token)
         return super().get_signing_serializer(app)
+
+    def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:
+        """Nothing to say about an empty session that nobody has looked at: stations' requests end here."""
+        if session or session.accessed or session.modified:
+            super().save_session(app, session, response)
 
     def get_cookie_secure(self, app: Flask) -> bool:  # noqa: ARG002 - Flask's signature
         # The header can be forged, but only into a stricter cookie for the forger.

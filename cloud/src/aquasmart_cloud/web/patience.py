@@ -126,16 +126,20 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
         self.poller.register(conn.sock, selectors.EVENT_READ, partial(self.on_pending_socket_readable, conn))
 
     def handle(self, conn: TConn) -> Any:
-        """One request. Runs on a thread of the pool."""
+        """A connection's turn. Runs on a thread of the pool."""
         with self._lock:
             self._waiting -= 1
-        if isinstance(conn.sock, PatientSocket):
-            conn.sock.begin_request()
-        keep = super().handle(conn)
+        keep = self.serve(conn)
         if not keep:
             # Here, since closing lingers for the other side, and the main thread would let everybody wait for that.
             conn.close(graceful=True)
         return keep
+
+    def serve(self, conn: TConn) -> Any:
+        """One request; True: the connection stays open for others."""
+        if isinstance(conn.sock, PatientSocket):
+            conn.sock.begin_request()
+        return super().handle(conn)
 
     def handle_request(self, req: Any, conn: TConn) -> Any:
         """Its head has been read: answer it."""
