@@ -20,6 +20,7 @@ from statistics import median_low
 import click
 
 from aquasmart_station.adapters.serial_port import SerialLine
+from aquasmart_station.cli.meter_swap import list_meters, swap
 from aquasmart_station.core.errors import LinkDown, StationError
 from aquasmart_station.core.model import Flag, Reading
 from aquasmart_station.meters.driver import Driver, DriverSettings, make_driver
@@ -156,7 +157,11 @@ def configured(config_path: Path, meter_id: str | None) -> list[Target]:
 
 @click.group()
 def meter() -> None:
-    """Look at a meter, or calibrate it."""
+    """Look at a meter, calibrate it, or acknowledge that it was replaced."""
+
+
+meter.add_command(list_meters)
+meter.add_command(swap)
 
 
 @meter.command()

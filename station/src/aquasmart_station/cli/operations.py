@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ import click
 from ..config import load_config
 from ..core.errors import BadOperation
 from ..core.operations import TYPES
+from .asking import ask, awaited
 
 if TYPE_CHECKING:
     from ..adapters.ops import OpsFile
@@ -126,24 +126,9 @@ def _parameter(text: str) -> tuple[str, Any]:
 
 def _ask(config_path: Path, kind: str, argument: dict[str, Any]) -> None:
     """Leave a request for sync and wait a little for its answer."""
-    from ..adapters import operation_rows as rows
-
     ops = _ops(config_path)
-    with ops.writing() as connection:
-        number = rows.ask(connection, kind, argument, time.time_ns() // 1_000_000)
-    answer = _awaited(ops, lambda connection: rows.answer_to(connection, number))
-    click.echo(answer or "asked; sync does it as soon as it runs")
-
-
-def _awaited(ops: OpsFile, look: Callable[[Any], str | None]) -> str | None:
-    deadline = time.monotonic() + ANSWER_S
-    while time.monotonic() < deadline:
-        with ops.reading() as connection:
-            found = look(connection)
-        if found is not None:
-            return found
-        time.sleep(0.1)
-    return None
+    number = ask(ops, kind, argument)
+    click.echo(awaited(ops, number, ANSWER_S) or "asked; sync does it as soon as it runs")
 
 
 def _ops(config_path: Path) -> OpsFile:
