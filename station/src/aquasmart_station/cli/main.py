@@ -24,6 +24,7 @@ _COMMANDS = {
     "watch": ("aquasmart_station.cli.watch", "watch"),
     "metrics": ("aquasmart_station.cli.metrics", "metrics"),
     "doctor": ("aquasmart_station.cli.doctor", "doctor"),
+    "provision": ("aquasmart_station.cli.provision", "provision"),
     "check": ("aquasmart_station.cli.check", "check"),
     "clock": ("aquasmart_station.cli.clock", "clock"),
     "log": ("aquasmart_station.cli.log", "log"),
