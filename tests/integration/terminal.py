@@ -38,7 +38,8 @@ class Terminal:
         os.write(self._master, text.encode())
 
     def interrupt(self) -> None:
-        """Ctrl-C."""
+        """Ctrl-C, as quickly as a person: within a moment of the prompt Python's readline would not see it."""
+        time.sleep(0.3)
         os.killpg(self._process.pid, signal.SIGINT)
 
     def end(self, timeout_s: float = 60.0) -> int:

@@ -96,7 +96,9 @@ def test_what_is_far_off_is_not_taken_without_being_asked(world: World) -> None:
     assert done.stderr is not None
     said = ""
     while "press Enter" not in said:
-        said += done.stderr.read(1)
+        more = done.stderr.read(1)
+        assert more, said
+        said += more
     counts = pour(world, 200)
     out, _ = done.communicate("\n", timeout=60)
     document = json.loads(out)
@@ -181,6 +183,8 @@ def test_a_visit_begins_is_noted_and_ends_once(world: World) -> None:
     twice = run(world, "visit", "start", "--technician", "Ada")
     assert (twice.returncode, "Zoë's visit has not ended" in twice.stderr) == (1, True)
     assert run(world, "visit", "note", "new filter").returncode == 0
+    long = run(world, "visit", "note", "x" * 201)
+    assert (long.returncode, "at most 200 characters" in long.stderr) == (1, True)
     assert "Zoë has been here for" in run(world, "visit", "show").stdout
     ended = json.loads(run(world, "visit", "end", "--note", "all well", "--json").stdout)
     assert json.loads(run(world, "visit", "show", "--json").stdout) == {"visit": None}

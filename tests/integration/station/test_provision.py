@@ -140,6 +140,7 @@ def test_the_label_says_who_it_is_and_no_secret(folder: Path) -> None:
     assert (label["station_id"], label["key_id"], label["meters"]) == ("market-7", "k1", ["tap-left", "tap-right"])
     assert len(label["key_fingerprint"]) == 12
     assert KEY not in text
+    assert "▄" in command(folder, "--label").stdout
     assert "fingerprint " + label["key_fingerprint"] in command(folder, "--label").stdout
 
 

@@ -36,6 +36,9 @@ _COMMANDS = {
     "operations": ("aquasmart_station.cli.operations", "operations"),
     "config": ("aquasmart_station.cli.settings", "config"),
     "meter": ("aquasmart_station.cli.meter", "meter"),
+    "bundle": ("aquasmart_station.cli.bundle", "bundle"),
+    "completion": ("aquasmart_station.cli.completion", "completion"),
+    "manual": ("aquasmart_station.cli.manual", "manual"),
     "simulate": ("aquasmart_station.cli.simulate", "simulate"),
 }
 

@@ -23,6 +23,8 @@ STILL_S = 2.0
 """A meter that has not moved for so long stands still."""
 LOOK_EVERY_S = 0.25
 PATIENCE_S = 120.0
+UNWELL_S = 10.0
+"""A line may lose its meter for a moment; for so long it is a fault."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,9 +124,14 @@ def _pour(config: Config, meter_id: str, number: int, volume_ul: int | None, *, 
 def await_stillness(config: Config, meter_id: str) -> Position:
     """Where the meter stands once it has not moved for two seconds. Raises StationError."""
     deadline, still_since, last = time.monotonic() + PATIENCE_S, time.monotonic(), None
+    well_s = time.monotonic()
     while time.monotonic() < deadline:
-        now = _position(config, meter_id)
-        if now != last:
+        now, wrong = _position(config, meter_id)
+        if now is None and time.monotonic() - well_s > UNWELL_S:
+            hint = "`aquasmart doctor` says what to do; nothing was changed."
+            raise StationError(f"{meter_id} is {wrong}", hint=hint)
+        well_s = well_s if now is None else time.monotonic()
+        if now is None or now != last:
             last, still_since = now, time.monotonic()
         elif time.monotonic() - still_since >= STILL_S:
             return now
@@ -132,7 +139,8 @@ def await_stillness(config: Config, meter_id: str) -> Position:
     raise StationError(f"{meter_id} has not stood still for {STILL_S:g} s", hint="Shut the tap; is it leaking?")
 
 
-def _position(config: Config, meter_id: str) -> Position:
+def _position(config: Config, meter_id: str) -> tuple[Position | None, str]:
+    """The position; None with the meter's state where it is not well just now. Raises StationError."""
     from ..adapters.live import read_meters, read_service
     from ..services.report import running_state
 
@@ -140,11 +148,8 @@ def _position(config: Config, meter_id: str) -> Position:
         raise StationError("the reader does not run", hint="Start it: systemctl start aquasmart-reader")
     said = read_meters(config.live_path).get(meter_id)
     if said is None or said.state != "ok" or said.counts is None or said.epoch is None:
-        state = said.state if said else "unknown"
-        raise StationError(
-            f"{meter_id} is {state}", hint=f"{said.text if said else ''} See `aquasmart doctor`.".strip()
-        )
-    return Position(said.epoch, said.counts)
+        return None, said.state if said else "unknown"
+    return Position(said.epoch, said.counts), ""
 
 
 def _said(pour: Pour, present: Scale) -> str:

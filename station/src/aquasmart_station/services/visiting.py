@@ -16,6 +16,8 @@ from ..core.errors import BadOperation
 from ..core.operations import parameters_of
 
 SERVICE_VISIT = "service_visit"
+WIRE_TEXT = 200
+"""The longest text on the wire, in characters: a longer one would be refused when the technician has gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,5 +73,8 @@ def note(connection: sqlite3.Connection, text: str, now_ms: int) -> tuple[int, V
 def _tell(
     connection: sqlite3.Connection, visit: Visit, phase: str, text: str, now_ms: int, more: dict[str, Any]
 ) -> int:
+    if len(text) > WIRE_TEXT or len(visit.technician) > WIRE_TEXT:
+        words = f"a note has at most {WIRE_TEXT} characters, this one {len(text)}"
+        raise BadOperation(words, hint="Make two of it: nothing was queued.")
     said = {"technician": visit.technician, "note": text, "visited_at_ms": now_ms, "visit": visit.id, "phase": phase}
     return operation_rows.enqueue(connection, SERVICE_VISIT, said | more, now_ms)
