@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
+from .config_table import Table
 from .core.errors import BadConfig
 from .core.retention import DAY_MS
 from .core.ring import DEFAULT_CAPACITY
@@ -131,85 +131,6 @@ class Config:
         return self.runtime_dir / "live.db"
 
 
-class _Table:
-    """One table of the file: typed access that collects faults instead of stopping at the first."""
-
-    def __init__(self, name: str, values: object, faults: list[str]) -> None:
-        self._prefix = f"{name}." if name else ""
-        self._faults = faults
-        self._taken: set[str] = set()
-        if not isinstance(values, dict):
-            faults.append(f"{name or 'the file'} must be a table")
-            values = {}
-        self._values: dict[str, Any] = values
-
-    def fault(self, key: str, text: str) -> None:
-        self._faults.append(f"{self._prefix}{key}: {text}")
-
-    def raw(self, key: str) -> Any:
-        self._taken.add(key)
-        return self._values.get(key)
-
-    def text(self, key: str, pattern: re.Pattern[str] | None = None, default: str | None = None) -> str:
-        value = self.raw(key)
-        if value is None:
-            if default is None:
-                self.fault(key, "is missing")
-            return default or ""
-        if not isinstance(value, str) or not value:
-            self.fault(key, f"must be text, not {value!r}")
-            return ""
-        if pattern is not None and not pattern.fullmatch(value):
-            self.fault(key, f"{value!r} must match {pattern.pattern}")
-        return value
-
-    def number(self, key: str, default: float, least: float, most: float) -> float:
-        value = self.raw(key)
-        if value is None:
-            return default
-        if isinstance(value, bool) or not isinstance(value, int | Decimal) or not Decimal(value).is_finite():
-            value = None
-        # By decimals: as a float 0.05 is above 0.05, and would refuse what its own message allows.
-        if value is None or not Decimal(str(least)) <= value <= Decimal(str(most)):
-            self.fault(key, f"must be a number from {least:g} to {most:g}")
-            return default
-        return float(value)
-
-    def whole(self, key: str, default: int, least: int, most: int) -> int:
-        value = self.raw(key)
-        if value is None:
-            return default
-        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-            self.fault(key, f"must be a whole number from {least} to {most}, not {value!r}")
-            return default
-        return value
-
-    def yes_no(self, key: str) -> bool | None:
-        value = self.raw(key)
-        if value is not None and not isinstance(value, bool):
-            self.fault(key, f"must be true or false, not {value!r}")
-            return None
-        return value
-
-    def exact(self, key: str) -> Fraction | None:
-        """A number exactly as it is written, in quotes or not: decimals never pass through a float."""
-        value = self.raw(key)
-        if value is None:
-            return None
-        try:
-            exact = Fraction(value) if isinstance(value, str | int | Decimal) and not isinstance(value, bool) else None
-        except (ValueError, ZeroDivisionError, OverflowError):
-            exact = None
-        if exact is None or exact <= 0:
-            self.fault(key, f"must be a number above 0 such as 450.5, not {str(value)!r}")
-            return None
-        return exact
-
-    def done(self) -> None:
-        for key in self._values.keys() - self._taken:
-            self.fault(key, "is not a setting of AquaSmart")
-
-
 def load_config(path: Path) -> Config:
     """Read and check `path`. Raises BadConfig with every fault at once."""
     faults: list[str] = []
@@ -222,17 +143,17 @@ def load_config(path: Path) -> Config:
     except tomllib.TOMLDecodeError as fault:
         raise BadConfig(str(path), [f"not TOML: {fault}"]) from fault
     folder = path.resolve().parent
-    top = _Table("", document, faults)
+    top = Table("", document, faults)
     config = Config(
         path=path,
         station_id=top.text("station_id", STATION_ID),
         state_dir=folder / top.text("state_dir", default="/var/lib/aquasmart"),
         runtime_dir=folder / top.text("runtime_dir", default="/run/aquasmart"),
-        cloud=_cloud(_Table("cloud", top.raw("cloud") or {}, faults), folder),
-        reader=_reader(_Table("reader", top.raw("reader") or {}, faults)),
-        detect=_detect(_Table("detect", top.raw("detect") or {}, faults)),
-        log=_log(_Table("log", top.raw("log") or {}, faults)),
-        sync=_sync(_Table("sync", top.raw("sync") or {}, faults)),
+        cloud=_cloud(Table("cloud", top.raw("cloud") or {}, faults), folder),
+        reader=_reader(Table("reader", top.raw("reader") or {}, faults)),
+        detect=_detect(Table("detect", top.raw("detect") or {}, faults)),
+        log=_log(Table("log", top.raw("log") or {}, faults)),
+        sync=_sync(Table("sync", top.raw("sync") or {}, faults)),
         meters=_meters(top, folder, faults),
     )
     top.done()
@@ -241,7 +162,7 @@ def load_config(path: Path) -> Config:
     return config
 
 
-def _cloud(table: _Table, folder: Path) -> CloudConfig:
+def _cloud(table: Table, folder: Path) -> CloudConfig:
     url = table.text("url").rstrip("/")
     if url and not re.fullmatch(r"https?://[^\s/?#@]+", url):
         table.fault("url", f"{url!r} must be http:// or https:// with a host and perhaps a port, nothing more")
@@ -272,7 +193,7 @@ def _cloud(table: _Table, folder: Path) -> CloudConfig:
     return config
 
 
-def _proxy_url(table: _Table) -> str | None:
+def _proxy_url(table: Table) -> str | None:
     url = table.raw("proxy_url")
     if url is None:
         return None
@@ -282,7 +203,7 @@ def _proxy_url(table: _Table) -> str | None:
     return url
 
 
-def _proxy_credentials(table: _Table, folder: Path) -> str | None:
+def _proxy_credentials(table: Table, folder: Path) -> str | None:
     path = _file(table, "proxy_credentials_file", folder)
     if path is None:
         return None
@@ -293,7 +214,7 @@ def _proxy_credentials(table: _Table, folder: Path) -> str | None:
     return text
 
 
-def _file(table: _Table, key: str, folder: Path) -> Path | None:
+def _file(table: Table, key: str, folder: Path) -> Path | None:
     """A file that must be there, where one is named at all."""
     name = table.raw(key)
     if name is None:
@@ -304,14 +225,14 @@ def _file(table: _Table, key: str, folder: Path) -> Path | None:
     return folder / name
 
 
-def _private(table: _Table, key: str, path: Path | None) -> None:
+def _private(table: Table, key: str, path: Path | None) -> None:
     """A fault where others than the owner can read what holds a key."""
     mode = 0 if path is None else stat.S_IMODE(path.stat().st_mode)
     if mode & 0o077:
         table.fault(key, f"{path} holds a key and can be read by others (mode {mode:o}): chmod 600 it")
 
 
-def _key(table: _Table, path: Path) -> bytes:
+def _key(table: Table, path: Path) -> bytes:
     """The station's key: 64 hex digits in a file that only its owner can read."""
     # systemd hands services their secrets in a folder of its own, whose access it guards (LoadCredential=).
     credentials = os.environ.get("CREDENTIALS_DIRECTORY")
@@ -334,7 +255,7 @@ def _key(table: _Table, path: Path) -> bytes:
     return bytes.fromhex(text)
 
 
-def _reader(table: _Table) -> ReaderConfig:
+def _reader(table: Table) -> ReaderConfig:
     config = ReaderConfig(
         commit_interval_s=table.number("commit_interval_s", 1.0, 0.05, 60),
         idle_heartbeat_s=table.number("idle_heartbeat_s", 300, 1, 86_400),
@@ -345,7 +266,7 @@ def _reader(table: _Table) -> ReaderConfig:
     return config
 
 
-def _log(table: _Table) -> LogConfig:
+def _log(table: Table) -> LogConfig:
     budget_mib = table.whole("budget_mib", 0, 1, 1 << 20)
     config = LogConfig(
         budget_bytes=budget_mib << 20 if budget_mib else None,
@@ -355,7 +276,7 @@ def _log(table: _Table) -> LogConfig:
     return config
 
 
-def _detect(table: _Table) -> DetectConfig:
+def _detect(table: Table) -> DetectConfig:
     config = DetectConfig(
         threshold=table.number("threshold", 3.0, 1.5, 20),
         window=table.whole("window", 120, 10, 10_000),
@@ -373,7 +294,7 @@ def _detect(table: _Table) -> DetectConfig:
     return config
 
 
-def _sync(table: _Table) -> SyncConfig:
+def _sync(table: Table) -> SyncConfig:
     bytes_per_hour = table.whole("bytes_per_hour", 0, 10_000, 1 << 40) or None
     config = SyncConfig(
         linger_s=table.number("linger_s", 2.0, 0, 3_600),
@@ -388,19 +309,19 @@ def _sync(table: _Table) -> SyncConfig:
     return config
 
 
-def _meters(top: _Table, folder: Path, faults: list[str]) -> tuple[MeterConfig, ...]:
+def _meters(top: Table, folder: Path, faults: list[str]) -> tuple[MeterConfig, ...]:
     listed = top.raw("meters")
     if not isinstance(listed, list) or not listed:
         faults.append("meters: at least one [[meters]] table is needed")
         return ()
-    meters = [_meter(_Table(f"meters[{index}]", values, faults), folder) for index, values in enumerate(listed)]
+    meters = [_meter(Table(f"meters[{index}]", values, faults), folder) for index, values in enumerate(listed)]
     for what, values in (("id", [m.id for m in meters]), ("port", [str(m.port) for m in meters])):
         twice = sorted({value for value in values if value and values.count(value) > 1})
         faults += [f"meters: {what} {value!r} is given twice" for value in twice]
     return tuple(meters)
 
 
-def _meter(table: _Table, folder: Path) -> MeterConfig:
+def _meter(table: Table, folder: Path) -> MeterConfig:
     meter_id = table.text("id", METER_ID)
     port = table.text("port")
     qmax_l_min = table.exact("qmax_l_min")

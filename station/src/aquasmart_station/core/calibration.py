@@ -12,7 +12,7 @@ from fractions import Fraction
 
 from .model import Scale
 
-CLASSES = tuple(Fraction(text) for text in ("0.5", "1", "1.5", "2", "3", "5"))
+CLASSES = ("0.5", "1", "1.5", "2", "3", "5")
 """Accuracy classes: the largest error in per cent."""
 SUSPICIOUS = Fraction(20)
 """Per cent: so far off is a mistake with the vessel or the tap more often than a meter."""
@@ -29,8 +29,8 @@ class Pour:
 
     def error_percent(self, scale: Scale) -> Fraction:
         """What `scale` makes of the counts, beyond the true volume, in per cent of it."""
-        shown = Fraction(self.counts * scale.ul_num, scale.den)
-        return (shown - self.volume_ul) / self.volume_ul * 100
+        beyond = self.counts * scale.ul_num - self.volume_ul * scale.den
+        return Fraction(100 * beyond, scale.den * self.volume_ul)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +73,8 @@ def calibrate(pours: Sequence[Pour], present: Scale) -> Calibration:
 
 def class_of(error_percent: Fraction) -> str:
     """The accuracy class that an error just fits."""
-    fitting = next((limit for limit in CLASSES if abs(error_percent) <= limit), None)
-    return f"worse than {float(CLASSES[-1]):g} %" if fitting is None else f"{float(fitting):g} %"
+    fitting = next((name for name in CLASSES if abs(error_percent) <= Fraction(name)), None)
+    return f"worse than {CLASSES[-1]} %" if fitting is None else f"{fitting} %"
 
 
 def decimals(value: Fraction, places: int) -> str:

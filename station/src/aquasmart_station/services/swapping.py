@@ -60,23 +60,23 @@ class MeterSwaps:
 
     def _carry_out(self, pollers: Sequence[MeterPoller], argument: Mapping[str, Any]) -> str | None:
         """The answer; None while there is none yet."""
-        meter_id, token = str(argument.get("meter_id")), str(argument.get("change_token"))
+        meter_id, change = str(argument.get("meter_id")), str(argument.get("change_token"))
         poller = next((each for each in pollers if each.meter_id == meter_id), None)
         if poller is None:
             return f"no meter is called {meter_id}"
-        if self._log.has_change(token):
+        if self._log.has_change(change):
             return DONE
         view = poller.account.view
-        if token in self._told:
-            if poller.account.swap_refused != token:
+        if change in self._told:
+            if poller.account.swap_refused != change:
                 return None
             return f"nothing was changed: the meter {view.identity or ''} that was there answers".replace("  ", " ")
         if poller.state in _NOT_READ:
             return None
         if view.found_identity != argument.get("identity"):
             return f"nothing was changed: {view.found_identity or 'the former meter'} answers now; look again"
-        self._told.add(token)
-        poller.acknowledge_swap(change_token=token)
+        self._told.add(change)
+        poller.acknowledge_swap(change_token=change)
         return None
 
     def _answer(self, number: int, argument: Mapping[str, Any], answer: str) -> None:
