@@ -87,6 +87,7 @@ CAPABILITIES: dict[str, Capability] = {
     ),
     "promtool": Capability(_programs("promtool"), "Prometheus' checker of metrics: apt-get install prometheus"),
     "netns": Capability(_can_have_networks, "root and network namespaces: run as root; apt-get install iproute2"),
+    "man": Capability(_programs("man"), "man and its formatter: apt-get install man-db"),
     "strace": Capability(_programs("strace"), "strace: apt-get install strace"),
 }
 

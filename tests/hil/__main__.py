@@ -37,7 +37,10 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--only", help="checks by name, H1,H3")
     parser.add_argument("--out", type=Path, default=Path("build/hil"))
     parser.add_argument("--mutant", choices=MUTANTS, help="sabotage the reader: the suite must fail")
-    return parser.parse_args()
+    chosen = parser.parse_args()
+    if not chosen.port:
+        parser.error("say which port: PORT=/dev/serial/by-path/… or PORT=sim")
+    return chosen
 
 
 def judged(rig: Rig, item_name: str) -> list[Verdict]:
@@ -98,7 +101,7 @@ def main() -> int:
             found = rig.find()
             rig.begin()
             verdicts = run(rig, set(filter(None, (chosen.only or "").split(","))))
-        except Missing as missing:
+        except (Missing, Failed) as missing:
             print(f"no meter found: {missing}", file=sys.stderr)
             return NO_METER
         finally:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -35,7 +34,7 @@ def test_the_man_page_names_every_command() -> None:
         assert not line.startswith("'")
 
 
-@pytest.mark.skipif(shutil.which("man") is None, reason="no man here")
+@pytest.mark.needs("man")
 def test_man_has_nothing_to_say_against_it() -> None:
     done = subprocess.run(
         ["man", "--warnings", "-E", "UTF-8", "-l", "-Tutf8", "-Z", str(SHARE / "man" / "aquasmart.1")],

@@ -236,8 +236,10 @@ def _key(table: Table, path: Path) -> bytes:
     """The station's key: 64 hex digits in a file that only its owner can read."""
     # systemd hands services their secrets in a folder of its own, whose access it guards (LoadCredential=).
     credentials = os.environ.get("CREDENTIALS_DIRECTORY")
-    given = Path(credentials) / path.name if credentials else None
-    if given is not None and given.is_file():
+    # Provisioned keys have their id in the name; units name the link beside them, which is always station.key.
+    names = (path.name, "station.key") if credentials else ()
+    given = next((Path(credentials or "") / name for name in names if (Path(credentials or "") / name).is_file()), None)
+    if given is not None:
         path = given
     try:
         mode = 0o600 if path is given else path.stat().st_mode

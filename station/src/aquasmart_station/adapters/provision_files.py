@@ -48,6 +48,21 @@ def put(path: Path, text: str, mode: int) -> bool:
     return True
 
 
+def point(link: Path, target: str) -> bool:
+    """A link in the same folder, replaced whole; False where it was like that already. Raises CannotWrite."""
+    try:
+        if link.is_symlink() and os.readlink(link) == target:  # noqa: PTH115
+            return False
+        fresh = link.with_name(f".{link.name}.part")
+        fresh.unlink(missing_ok=True)
+        fresh.symlink_to(target)
+        os.rename(fresh, link)  # noqa: PTH104
+        sync_folder(link.parent)
+    except OSError as fault:
+        raise CannotWrite(f"{link} cannot be made: {fault.strerror}", hint="Run it as root.") from fault
+    return True
+
+
 def remove(path: Path) -> None:
     """Take a file away, durably. Raises CannotWrite."""
     try:

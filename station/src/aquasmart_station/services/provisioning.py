@@ -1,7 +1,7 @@
 """Provisioning: a plan becomes the station's files, in an order that may be cut anywhere and begun again.
 
-First everything is checked, by the same code that the services start with. Then the key, under a name of its own that
-no present configuration uses; CA, proxy and network; then station.toml, which is the switch: until its rename the
+First everything is checked, by the same code that the services start with. Then the key, in a file of its own for each
+key id; CA, proxy and network; then station.toml, which is the switch: until its rename the
 station is as it was, after it as it shall be. Only then is anything wiped from the boot partition, so that at every
 instant at least one whole copy of the key exists, and a repetition finds either the whole file or a finished station.
 """
@@ -18,13 +18,16 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from ..adapters.provision_files import PRIVATE, PUBLIC, Wiping, put, remove
+from ..adapters.provision_files import PRIVATE, PUBLIC, Wiping, point, put, remove
 from ..config import Config, load_config
 from ..core.errors import BadConfig
 from ..core.network_profiles import Connection
 from ..core.provisioning import PASSED_ON, BadProvision, Plan, is_wiped, read_plan, wipe_ranges
 
 CA_FILE, PROXY_FILE = "ca.pem", "proxy.credentials"
+KEY_LINK = "station.key"
+"""The present key under a name that never changes, for the units (LoadCredential=); switched after station.toml, and a
+cut between the two is ended by the next run, which comes before the services at boot."""
 INTENT = ".provisioning-wipe.json"
 MEMORY = Path("/dev/shm")  # noqa: S108
 """A key is tried out in memory only: it must not reach the card under a temporary name."""
@@ -72,6 +75,8 @@ def check(source: Path, places: Places) -> tuple[Plan, Config]:
         plan = None
     if plan is not None and plan.key is None and not places.key(plan.key_id).is_file():
         faults.append(f"cloud.key: was moved before, but this station has no key {plan.key_id}: put the key in again")
+    if plan is not None and plan.proxy_credentials == "" and not (places.folder / PROXY_FILE).is_file():
+        faults.append("cloud.proxy.password: was moved before, but is not here: put it in again")
     for each in (plan.networks or ()) if plan is not None else ():
         if each.moved and not (places.network / f"{each.name}.nmconnection").is_file():
             faults.append(f"network: a secret of {each.name} was moved before, but is not here: put it in again")
@@ -100,6 +105,7 @@ def provision(source: Path, places: Places) -> Done:
         write(places.folder / PROXY_FILE, plan.proxy_credentials + "\n", PRIVATE)
     _network(plan, places, write, done)
     write(places.config, _toml(_settings(plan, places)), PUBLIC)
+    point(places.folder / KEY_LINK, places.key(plan.key_id).name)
     _clear(plan, places)
     ranges = wipe_ranges(source.read_bytes())
     if ranges:
