@@ -233,3 +233,18 @@ def test_every_listing_is_json_too(world: World) -> None:
         done = run(world, *words, "--json")
         found: Any = json.loads(done.stdout)
         assert isinstance(found, dict | list), words
+
+
+def test_what_changes_something_says_so_in_json_too(world: World) -> None:
+    asked = json.loads(run(world, "operations", "retry", "1", "--json").stdout)
+    assert asked["answer"] == "there is no such operation"
+    target = world.site.root / "letters.jsonl"
+    assert json.loads(run(world, "dead-letters", "export", str(target), "--json").stdout)["dead_letters"] == 0
+    for name in ("reader", "sync"):
+        world.site.stop(name)
+    refused = run(world, "reset", "--factory", "--json")
+    done = refused if refused.returncode == 0 else run(world, "reset", "--factory", "--abandon", "--json")
+    document = json.loads(done.stdout)
+    assert (document["wiped"], document["key_removed"]) == (True, False)
+    assert document["abandoned"]["volume_ul"] == 0
+    assert not world.log.path.exists()
