@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 export PORT STATE ROWS
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run outage outage-over test test-unit check lint typecheck layers format bench deb test-system mutation soak power-cut screenshots package-check lock clean
+.PHONY: help setup run outage outage-over test test-unit check lint typecheck layers format bench deb hil-test manual test-system mutation soak power-cut screenshots package-check lock clean
 
 help: ## List the verbs
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  \033[36m%-15s\033[0m %s\n", $$1, $$2}'
@@ -83,6 +83,14 @@ format: $(VENV)/dev.stamp ## Format the code
 
 bench: $(VENV)/dev.stamp ## Figures beside the naive scheme (ONLY=log|reader|sync|operations|ingest|growth|queries; growth: ROWS=100 million), build/bench.json
 	@mkdir -p build && $(BIN)/python -m tests.bench $(if $(ONLY),--only $(ONLY))
+
+hil-test: $(VENV)/dev.stamp ## Accept a meter: PORT=/dev/serial/by-path/… or sim, METER=pulse|modbus (PROFILE, OPERATOR), build/hil/
+	@$(BIN)/python -m tests.hil --port "$(if $(filter 8000,$(PORT)),,$(PORT))" --meter "$(METER)" $(if $(PROFILE),--profile $(PROFILE)) $(if $(OPERATOR),--operator "$(OPERATOR)") $(ARGS)
+
+manual: $(VENV)/dev.stamp ## Renew man page and shell completions in station/share from the commands
+	@mkdir -p station/share/man station/share/completions
+	@$(BIN)/aquasmart manual > station/share/man/aquasmart.1
+	@for s in bash zsh fish; do $(BIN)/aquasmart completion $$s > station/share/completions/aquasmart.$$s; done
 
 mutation: $(VENV)/dev.stamp ## Mutation testing of both cores: a reported figure, build/mutation.json
 	@mkdir -p build && bash tests/mutation.sh

@@ -9,19 +9,15 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
 import pytest
 
-from aquasmart_station.config import load_config
-from aquasmart_station.services.reader import Reader
-from aquasmart_station.wiring import reading
 from demo.specs import MeterSpec
 from tests.integration.balance import START, UL_PER_COUNT, assert_books_balance
 from tests.integration.world import STEADY, World, eventually
@@ -79,32 +75,6 @@ def stand_still_at_the_top(world: World) -> None:
             return
         world.with_meter(pattern="steady")
         world.await_flow(3)
-
-
-class Unwatched:
-    """No service manager: the test ends the reader itself."""
-
-    def ready(self) -> None: ...
-
-    def stopping(self) -> None: ...
-
-    def pet(self) -> None: ...
-
-    def status(self, text: str) -> None: ...
-
-
-@contextmanager
-def reader_in_hand(world: World) -> Iterator[Reader]:
-    """The reader of this station in a thread of the test, so that it can be told what no command tells it yet."""
-    reader = reading.make_reader(load_config(world.site.config_path), Unwatched())
-    thread = threading.Thread(target=reader.run)
-    thread.start()
-    try:
-        yield reader
-    finally:
-        reader.stop()
-        thread.join(10)
-    assert not thread.is_alive()
 
 
 def epochs(world: World) -> dict[str, int]:
@@ -386,16 +356,10 @@ def test_a_replaced_meter_counts_nothing_until_somebody_says_so(make_world: Make
 def test_an_acknowledged_swap_counts_from_the_count_first_seen(make_world: MakeWorld) -> None:
     """Water that ran through the new meter while its port was frozen is not lost."""
     world, top, first_seen = replaced(make_world)
-    assert world.site.stop("reader") == 0
-    with reader_in_hand(world) as reader:
-        eventually(lambda: meter_state(world)["state"] == "frozen", "the port is frozen")
-        # No command says so yet; the reader's own entrance for it is called as that command will.
-        assert reader.acknowledge_swap("tap-1")
-        assert not reader.acknowledge_swap("tap-9")
-        world.log.await_kind("meter_change", "tap-1")
-        world.await_flow(10)
-    world.site.start("reader")
-    world.await_flow(5)
+    made = json.loads(world.site.station("meter", "swap", "tap-1", "--yes", "--json"))
+    assert made["answer"] == "done"
+    assert [row.kind for row in world.log.rows()].count("meter_change") == 1
+    world.await_flow(10)
     stand_still(world)
     world.settle()
     register = world.site.meter_counts().counts

@@ -348,3 +348,24 @@ def test_a_probe_with_wrong_options_explains_them(meter: Meter) -> None:
     done = _run("meter", "probe", "--port", str(meter.link), "--driver", "modbus", "--profile", "nix")
     assert done.returncode == 2
     assert "one of the profiles tuf2000" in done.stderr
+
+
+def test_a_sweep_finds_the_address_of_an_unknown_meter(meter: Meter) -> None:
+    meter.start("--driver", "modbus", "--identity", "12345678", "--slave", "5")
+    done = _run(
+        "meter", "probe", "--sweep", "--port", str(meter.link), "--slaves", "4-6", "--driver", "modbus", "--json"
+    )
+    found = json.loads(done.stdout)
+    assert (found["found"].partition(" at ")[0], found["found"][-9:]) == ("modbus tuf2000", "address 5")
+    assert found["meter"]["identity"] == "12345678"
+
+
+def test_a_sweep_that_finds_nothing_says_what_to_look_at(meter: Meter) -> None:
+    meter.start("--driver", "modbus", "--slave", "9")
+    done = _run("meter", "probe", "--sweep", "--port", str(meter.link), "--driver", "pulse")
+    assert done.returncode == 1
+    assert "1 of 2: pulse bridge at 115200" in done.stderr
+    assert "tried 2 ways" in done.stdout
+    assert _run("meter", "probe", "--sweep", "--port", str(meter.link), "--slaves", "0-3").returncode == 2
+    missing = _run("meter", "probe", "--sweep", "--port", str(meter.link) + "-not")
+    assert (missing.returncode, "cannot open" in missing.stderr) == (1, True)

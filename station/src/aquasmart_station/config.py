@@ -40,6 +40,10 @@ class CloudConfig:
     client_certificate_file: Path | None = None
     client_key_file: Path | None = None
     """None: the key stands in the certificate's file."""
+    proxy_url: str | None = None
+    """http://host:port of a proxy that tunnels to an https cloud."""
+    proxy_credentials: str | None = None
+    """user:password; never logged, never shown."""
 
     def __repr__(self) -> str:
         return f"CloudConfig(url={self.url!r}, key_id={self.key_id!r}, key=…)"
@@ -190,9 +194,36 @@ def _cloud(table: Table, folder: Path, *, secrets: bool) -> CloudConfig:
         read_timeout_s=table.number("read_timeout_s", 30.0, 0.1, 600),
         client_certificate_file=certificate,
         client_key_file=own_key,
+        proxy_url=_proxy_url(table),
+        proxy_credentials=_proxy_credentials(table, folder, secrets=secrets),
     )
+    if config.proxy_url and url.startswith("http://"):
+        table.fault("proxy_url", "only an https:// cloud can be reached through a proxy: it tunnels, and reads nothing")
+    if config.proxy_credentials and not config.proxy_url:
+        table.fault("proxy_credentials_file", "is of no use without proxy_url")
     table.done()
     return config
+
+
+def _proxy_url(table: Table) -> str | None:
+    url = table.raw("proxy_url")
+    if url is None:
+        return None
+    if not isinstance(url, str) or not re.fullmatch(r"http://[^\s/?#@]+", url):
+        table.fault("proxy_url", "must be http://host:port, without user or password")
+        return None
+    return url
+
+
+def _proxy_credentials(table: Table, folder: Path, *, secrets: bool) -> str | None:
+    path = _file(table, "proxy_credentials_file", folder)
+    if path is None or not secrets:
+        return None
+    _private(table, "proxy_credentials_file", path)
+    text = path.read_text(encoding="utf-8", errors="replace").strip()
+    if ":" not in text:
+        table.fault("proxy_credentials_file", f"{path} must hold user:password")
+    return text
 
 
 def _file(table: Table, key: str, folder: Path) -> Path | None:
@@ -217,8 +248,10 @@ def _key(table: Table, path: Path) -> bytes:
     """The station's key: 64 hex digits in a file that only its owner can read."""
     # systemd hands services their secrets in a folder of its own, whose access it guards (LoadCredential=).
     credentials = os.environ.get("CREDENTIALS_DIRECTORY")
-    given = Path(credentials) / path.name if credentials else None
-    if given is not None and given.is_file():
+    # Provisioned keys have their id in the name; units name the link beside them, which is always station.key.
+    names = (path.name, "station.key") if credentials else ()
+    given = next((Path(credentials or "") / name for name in names if (Path(credentials or "") / name).is_file()), None)
+    if given is not None:
         path = given
     try:
         mode = 0o600 if path is given else path.stat().st_mode

@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 from demo.site import program
 from tests.integration.transport.authority import Authority, Pair
 from tests.integration.transport.servers import OK, answering, server
-from tests.integration.world import World
+from tests.integration.world import STEADY, World, eventually
 
 pytestmark = pytest.mark.e2e
 MakeWorld = Callable[..., World]
@@ -172,3 +173,30 @@ def test_for_people_each_finding_is_a_line_and_its_step_below(make_world: MakeWo
     assert done.returncode == 1
     assert re.search(r"(?m)^✓ configuration: ", done.stdout)
     assert re.search(r"(?m)^✗ port of tap-1: .* is not there\n    → ", done.stdout)
+
+
+def test_a_meter_that_is_silent_or_another_is_named_with_the_next_step(make_world: MakeWorld) -> None:
+    world = make_world(meters=[replace(STEADY, driver="modbus", identity="12345678")])
+    world.start("meter:tap-1")
+    world.take_baseline()
+    visit = Visit(world, "--offline")
+    assert visit.finding("meter tap-1")["text"].startswith("ok, ")
+    assert visit.finding("power")["verdict"] == "ok"
+    world.with_meter(identity="87654321", jump=-500_000)
+    eventually(lambda: Visit(world, "--offline").finding("meter tap-1")["text"].startswith("frozen"), "frozen")
+    assert "aquasmart meter swap tap-1" in Visit(world, "--offline").finding("meter tap-1")["next"]
+    world.site.kill("meter:tap-1")
+    eventually(lambda: Visit(world, "--offline").finding("meter tap-1")["text"].startswith("link-down"), "link-down")
+    assert "Adapter" in Visit(world, "--offline").finding("meter tap-1")["next"]
+
+
+def test_a_hold_is_a_fault_with_the_operators_number_to_call(make_world: MakeWorld) -> None:
+    world = make_world()
+    world.start()
+    world.await_delivered()
+    world.site.cloud("station", "retire", "demo-1")
+    world.await_flow(2)
+    eventually(lambda: world.site.status()["sync_state"] == "hold", "a hold")
+    sync = Visit(world, "--offline").finding("sync")
+    assert sync["verdict"] == "fault"
+    assert "Call the operator" in sync["next"]

@@ -1,6 +1,6 @@
 """A batch that a station has sent: its key confirmed, its rows recorded, what there is to announce, in one transaction.
 
-The key was looked up before its signature was verified, up to a second ago (docs/decisions/0047). Here it is read
+The key was looked up before its signature was verified, up to a second ago (docs/decisions/0048). Here it is read
 again under the station's lock, in the round trip that reads the stream's mark: nothing is ever stored under a key that
 was revoked, or for a station that was retired, before its transaction began.
 """

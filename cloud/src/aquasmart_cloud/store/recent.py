@@ -1,6 +1,6 @@
 """What was read from the database within the last second, for what every request asks again.
 
-Only look-ups that may be a second old go through here, and each says why (docs/decisions/0047). Monotonic time, this
+Only look-ups that may be a second old go through here, and each says why (docs/decisions/0048). Monotonic time, this
 process's memory. A writer in the same process makes its own change act at once by `forget`; a change by another
 process acts within `LASTS_S`.
 """

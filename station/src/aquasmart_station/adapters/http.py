@@ -4,7 +4,7 @@ The thread exists so that the sync loop never blocks: name look-up cannot be int
 byte a minute never trips a read timeout. The loop waits as long as it likes; at the end of the request's own time the
 line is cut under the thread, so that neither thread nor socket outlives it. Nothing that arrives here changes any
 state until the loop has taken it and checked its signature.
-No redirects, no proxies, credentials or key logs from the environment.
+No redirects; no proxies, credentials or key logs from the environment: a proxy is one only where the settings say so.
 """
 
 from __future__ import annotations
@@ -36,6 +36,10 @@ class HttpSettings:
     connect_timeout_s: float = 5.0
     read_timeout_s: float = 30.0
     tls: TlsSettings = field(default_factory=TlsSettings)
+    proxy_url: str | None = None
+    """Tunnels to an https cloud (CONNECT): what is said stays between station and cloud, certificates included."""
+    proxy_credentials: str | None = field(default=None, repr=False)
+    """user:password."""
 
 
 class LinkUse:
@@ -231,11 +235,22 @@ def _pool(settings: HttpSettings, line: _Line) -> urllib3.HTTPConnectionPool:
         pool = urllib3.connection_from_url(settings.base_url, maxsize=1, timeout=timeout, retries=False)
         pool.ConnectionCls = _told(HTTPConnection, line)
     else:
-        pool = urllib3.connection_from_url(
-            settings.base_url, maxsize=1, timeout=timeout, retries=False, ssl_context=context_for(settings.tls)
-        )
+        pool = _secure_pool(settings, timeout)
         pool.ConnectionCls = _told(HTTPSConnection, line)
     return pool
+
+
+def _secure_pool(settings: HttpSettings, timeout: urllib3.Timeout) -> urllib3.HTTPConnectionPool:
+    context = context_for(settings.tls)
+    if settings.proxy_url is None:
+        return urllib3.connection_from_url(
+            settings.base_url, maxsize=1, timeout=timeout, retries=False, ssl_context=context
+        )
+    headers = urllib3.make_headers(proxy_basic_auth=settings.proxy_credentials) if settings.proxy_credentials else None
+    manager = urllib3.ProxyManager(
+        settings.proxy_url, proxy_headers=headers, maxsize=1, timeout=timeout, retries=False, ssl_context=context
+    )
+    return manager.connection_from_url(settings.base_url)
 
 
 def _told(kind: type[HTTPConnection], line: _Line) -> type[HTTPConnection]:
@@ -299,6 +314,8 @@ def _plain(fault: BaseException) -> str:
         ("Name or service not known", "the cloud's name cannot be looked up (DNS)"),
         ("Temporary failure in name resolution", "the cloud's name cannot be looked up (DNS)"),
         ("Failed to resolve", "the cloud's name cannot be looked up (DNS)"),
+        ("407 ", "the proxy wants a user and password, or others"),
+        ("Tunnel connection failed", "the proxy does not let the station through to the cloud"),
         ("Connection refused", "connection refused"),
         ("Connection reset", "connection reset"),
         ("RemoteDisconnected", "the cloud closed the connection without an answer"),

@@ -126,6 +126,16 @@ class LogWriter:
         landed, self._found = len(self._found), []
         return landed
 
+    def has_change(self, change_token: str) -> bool:
+        """Whether a stream that bears this token is committed. Raises LogError."""
+        try:
+            found = self._connected().execute(
+                "SELECT 1 FROM stream WHERE instr(header, ?) > 0 LIMIT 1", (f'"change_token":"{change_token}"',)
+            )
+            return found.fetchone() is not None
+        except sqlite3.Error as fault:
+            raise trouble(self._path, fault, "the log cannot be read") from fault
+
     def boot_offset(self, boot_id: str) -> BootOffset | None:
         """What is known of the wall clock of a boot. Raises LogError."""
         try:

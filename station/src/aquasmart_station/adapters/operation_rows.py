@@ -115,6 +115,15 @@ def listed(connection: sqlite3.Connection, states: tuple[str, ...] = (), limit: 
     return [Operation(*row) for row in rows][::-1]
 
 
+def of_type(connection: sqlite3.Connection, kind: str, limit: int = 1_000) -> list[Operation]:
+    """The latest operations of a type, newest last."""
+    rows = connection.execute(
+        f"SELECT {_COLUMNS} FROM operation WHERE type = ? ORDER BY id DESC LIMIT ?",  # noqa: S608
+        (kind, limit),
+    )
+    return [Operation(*row) for row in rows][::-1]
+
+
 def counted(connection: sqlite3.Connection) -> dict[str, int]:
     """How many there are of each state."""
     return dict(connection.execute("SELECT state, count(*) FROM operation GROUP BY state"))
@@ -187,7 +196,7 @@ def forget_old(connection: sqlite3.Connection, cloud_ms: int) -> int:
 
 
 def ask(connection: sqlite3.Connection, kind: str, argument: Mapping[str, Any], now_ms: int) -> int:
-    """Leave a request for sync, the owner; its number."""
+    """Leave a request for the owner of its kind; its number."""
     cursor = connection.execute(
         "INSERT INTO request (kind, argument, asked_at_ms) VALUES (?, ?, ?)", (kind, compact(argument), now_ms)
     )
@@ -195,15 +204,22 @@ def ask(connection: sqlite3.Connection, kind: str, argument: Mapping[str, Any], 
     return cursor.lastrowid
 
 
-def asked(connection: sqlite3.Connection) -> list[tuple[int, str, dict[str, Any]]]:
-    """Requests that wait for an answer, oldest first: number, kind, argument."""
-    rows = connection.execute("SELECT id, kind, argument FROM request WHERE answered_at_ms IS NULL ORDER BY id")
+def asked(connection: sqlite3.Connection, kinds: tuple[str, ...]) -> list[tuple[int, str, dict[str, Any]]]:
+    """Requests of these kinds that wait for an answer, oldest first: number, kind, argument. A kind has one owner."""
+    marks = ", ".join("?" for _ in kinds)
+    rows = connection.execute(
+        f"SELECT id, kind, argument FROM request WHERE answered_at_ms IS NULL AND kind IN ({marks}) ORDER BY id",  # noqa: S608
+        kinds,
+    )
     return [(number, kind, json.loads(argument)) for number, kind, argument in rows]
 
 
 def answer(connection: sqlite3.Connection, number: int, text: str, now_ms: int) -> None:
-    """Answer a request."""
-    connection.execute("UPDATE request SET answered_at_ms = ?, answer = ? WHERE id = ?", (now_ms, text, number))
+    """Answer a request. One that has been answered keeps its answer."""
+    connection.execute(
+        "UPDATE request SET answered_at_ms = ?, answer = ? WHERE id = ? AND answered_at_ms IS NULL",
+        (now_ms, text, number),
+    )
 
 
 def answer_to(connection: sqlite3.Connection, number: int) -> str | None:

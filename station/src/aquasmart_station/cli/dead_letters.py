@@ -89,8 +89,9 @@ def retry(config_path: Path, name: str, *, as_json: bool) -> None:
 
 @dead_letters.command()
 @click.argument("target", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--json", "as_json", is_flag=True, help="For programs: one JSON document about it.")
 @click.pass_obj
-def export(config_path: Path, target: Path) -> None:
+def export(config_path: Path, target: Path, *, as_json: bool) -> None:
     """Write every dead letter to TARGET, one JSON document a line, each with its stream's header."""
     letters = _all(config_path)
     text = "".join(json.dumps(each.export(), ensure_ascii=False) + "\n" for each in letters)
@@ -98,7 +99,10 @@ def export(config_path: Path, target: Path) -> None:
         target.write_text(text, "utf-8")
     except OSError as fault:
         raise click.ClickException(f"{target} cannot be written: {fault.strerror}") from fault
-    click.echo(f"{target}: {len(letters)} dead letter{'s' if len(letters) != 1 else ''}")
+    if as_json:
+        click.echo(json.dumps({"file": str(target), "dead_letters": len(letters)}))
+    else:
+        click.echo(f"{target}: {len(letters)} dead letter{'s' if len(letters) != 1 else ''}")
 
 
 def _all(config_path: Path) -> list[DeadLetter]:

@@ -20,6 +20,8 @@ from statistics import median_low
 import click
 
 from aquasmart_station.adapters.serial_port import SerialLine
+from aquasmart_station.cli.meter_calibrate import calibrate_meter
+from aquasmart_station.cli.meter_swap import list_meters, swap
 from aquasmart_station.core.errors import LinkDown, StationError
 from aquasmart_station.core.model import Flag, Reading
 from aquasmart_station.meters.driver import Driver, DriverSettings, make_driver
@@ -156,7 +158,12 @@ def configured(config_path: Path, meter_id: str | None) -> list[Target]:
 
 @click.group()
 def meter() -> None:
-    """Look at a meter, or calibrate it."""
+    """Look at a meter, calibrate it, or acknowledge that it was replaced."""
+
+
+meter.add_command(list_meters)
+meter.add_command(swap)
+meter.add_command(calibrate_meter)
 
 
 @meter.command()
@@ -189,6 +196,8 @@ def scale(
 @click.option("--slave", type=int, default=1, show_default=True, help="With --port: the Modbus address.")
 @click.option("--baud", type=int, help="With --port: bits per second, if not the driver's own.")
 @click.option("--polls", type=click.IntRange(1, 1000), default=5, show_default=True)
+@click.option("--sweep", is_flag=True, help="Try every driver, profile, speed and address until a meter answers.")
+@click.option("--slaves", default="1-10", show_default=True, help="With --sweep: Modbus addresses, such as 1-5,17.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def probe(
@@ -200,12 +209,19 @@ def probe(
     slave: int,
     baud: int | None,
     polls: int,
+    sweep: bool,
+    slaves: str,
     as_json: bool,
 ) -> None:
     """Poll METER_ID (default: every configured meter) a few times and say what is wrong.
 
-    Exit status 1 where anything is.
+    Exit status 1 where anything is. With --sweep: 1 where nothing answers at all.
     """
+    if sweep:
+        from aquasmart_station.cli.meter_sweep import sweep_port
+
+        where = port or configured(context.obj, meter_id)[0].port
+        context.exit(sweep_port(where, driver=driver, slaves=slaves, polls=polls, as_json=as_json))
     if port is None:
         targets = configured(context.obj, meter_id)
     else:

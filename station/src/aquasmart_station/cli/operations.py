@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ import click
 from ..config import load_config
 from ..core.errors import BadOperation
 from ..core.operations import TYPES
+from .asking import ask, awaited
 
 if TYPE_CHECKING:
     from ..adapters.ops import OpsFile
@@ -78,19 +78,21 @@ def show(config_path: Path, number: int, *, as_json: bool) -> None:
 
 @operations.command("retry")
 @click.argument("number", type=int)
+@click.option("--json", "as_json", is_flag=True, help="For programs: one JSON document.")
 @click.pass_obj
-def retry(config_path: Path, number: int) -> None:
+def retry(config_path: Path, number: int, *, as_json: bool) -> None:
     """Queue a failed or refused operation again."""
-    _ask(config_path, "retry", {"operation": number})
+    _ask(config_path, "retry", {"operation": number}, as_json=as_json)
 
 
 @operations.command("resolve")
 @click.argument("number", type=int)
 @click.option("--keep", type=click.Choice(["mine", "cloud"]), required=True, help="Whose value shall count.")
+@click.option("--json", "as_json", is_flag=True, help="For programs: one JSON document.")
 @click.pass_obj
-def resolve(config_path: Path, number: int, keep: str) -> None:
+def resolve(config_path: Path, number: int, keep: str, *, as_json: bool) -> None:
     """Decide a conflict: make the local change anew upon the cloud's settings, or let it be."""
-    _ask(config_path, "resolve", {"operation": number, "keep": keep})
+    _ask(config_path, "resolve", {"operation": number, "keep": keep}, as_json=as_json)
 
 
 @operations.command("add")
@@ -124,26 +126,15 @@ def _parameter(text: str) -> tuple[str, Any]:
         return name, value
 
 
-def _ask(config_path: Path, kind: str, argument: dict[str, Any]) -> None:
+def _ask(config_path: Path, kind: str, argument: dict[str, Any], *, as_json: bool) -> None:
     """Leave a request for sync and wait a little for its answer."""
-    from ..adapters import operation_rows as rows
-
     ops = _ops(config_path)
-    with ops.writing() as connection:
-        number = rows.ask(connection, kind, argument, time.time_ns() // 1_000_000)
-    answer = _awaited(ops, lambda connection: rows.answer_to(connection, number))
-    click.echo(answer or "asked; sync does it as soon as it runs")
-
-
-def _awaited(ops: OpsFile, look: Callable[[Any], str | None]) -> str | None:
-    deadline = time.monotonic() + ANSWER_S
-    while time.monotonic() < deadline:
-        with ops.reading() as connection:
-            found = look(connection)
-        if found is not None:
-            return found
-        time.sleep(0.1)
-    return None
+    number = ask(ops, kind, argument)
+    answer = awaited(ops, number, ANSWER_S)
+    if as_json:
+        click.echo(json.dumps({"request": number, "answer": answer}, ensure_ascii=False))
+    else:
+        click.echo(answer or "asked; sync does it as soon as it runs")
 
 
 def _ops(config_path: Path) -> OpsFile:

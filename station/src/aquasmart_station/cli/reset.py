@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import click
@@ -18,8 +19,9 @@ BUSY = 75
     "--abandon", is_flag=True, help="Also where events have not been delivered: they are lost, and named first."
 )
 @click.option("--key", "with_key", is_flag=True, help="Remove the station's key too.")
+@click.option("--json", "as_json", is_flag=True, help="For programs: one JSON document.")
 @click.pass_context
-def reset(context: click.Context, *, factory: bool, abandon: bool, with_key: bool) -> None:
+def reset(context: click.Context, *, factory: bool, abandon: bool, with_key: bool, as_json: bool) -> None:
     """Forget what was counted. Refused while anything is undelivered. Exit status 75 while reader or sync run."""
     from ..wiring.resetting import factory_reset, key_paths
 
@@ -30,10 +32,15 @@ def reset(context: click.Context, *, factory: bool, abandon: bool, with_key: boo
     try:
         with factory_reset(config) as work:
             also = key_paths(config) if with_key else []
-            wiped = work.run(abandon=abandon, say=click.echo, also_remove=also)
+            say = (lambda _: None) if as_json else click.echo
+            wiped = work.run(abandon=abandon, say=say, also_remove=also)
     except LogBusy as fault:
         click.echo(f"aquasmart: {fault}\n{fault.hint}", err=True)
         context.exit(BUSY)
+    if as_json:
+        loss = {"events": wiped.loss.events, "volume_ul": wiped.loss.volume_ul, "meters": wiped.loss.meters}
+        click.echo(json.dumps({"wiped": True, "key_removed": with_key, "abandoned": loss, "named": wiped.named}))
+        return
     click.echo("the log is wiped; " + ("the key is removed too" if with_key else "the key is kept"))
     if not wiped.loss.events:
         click.echo("everything in it had been acknowledged by the cloud")

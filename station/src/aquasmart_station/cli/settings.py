@@ -89,11 +89,21 @@ def set_setting(config_path: Path, name: str, value: str, *, as_json: bool) -> N
 
 def change(config: Config, key: tuple[str, ...], value: Any, base_value: Any, *, as_json: bool) -> None:
     """Make a local change and say what happens next."""
+    number, token = changed(config, key, value, base_value)
+    if as_json:
+        click.echo(json.dumps({"operation": number, "change_token": token, "key": ".".join(key), "value": value}))
+        return
+    click.echo(f"{'.'.join(key)} is in force now; the cloud is told as operation {number} and may refuse it,")
+    click.echo("then the former value comes back: `aquasmart config show` says how it stands")
+
+
+def changed(config: Config, key: tuple[str, ...], value: Any, base_value: Any) -> tuple[int, str]:
+    """Make a local change; the operation's number and the change's token. Raises BadOperation, OpsError."""
     from ..adapters.ops import OpsFile
     from ..services.local_changes import change_setting
     from ..wiring.remote import top_counts
 
-    number, token = change_setting(
+    return change_setting(
         OpsFile(config.ops_path),
         key,
         value,
@@ -101,11 +111,6 @@ def change(config: Config, key: tuple[str, ...], value: Any, base_value: Any, *,
         meters=top_counts(config),
         now_ms=time.time_ns() // 1_000_000,
     )
-    if as_json:
-        click.echo(json.dumps({"operation": number, "change_token": token, "key": ".".join(key), "value": value}))
-        return
-    click.echo(f"{'.'.join(key)} is in force now; the cloud is told as operation {number} and may refuse it,")
-    click.echo("then the former value comes back: `aquasmart config show` says how it stands")
 
 
 def scale_value(k_factor: str | None, ul_per_count: str | None) -> dict[str, int]:

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..config import load_config
 from ..core.degraded import words
 from ..core.showing import ago, litres
+from .looks import console, table
 
+if TYPE_CHECKING:
+    from rich.console import Group
+    from rich.text import Text
+
+_COLUMNS = ("meter", "state", "flow L/min", "meter L", "log L", "cloud L")
 MIB = 1 << 20
 
 
@@ -26,37 +32,33 @@ def status(config_path: Path, *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(report, indent=2, ensure_ascii=False))
     else:
-        _show(report)
+        console().print(view(report))
 
 
-def _show(report: dict[str, Any]) -> None:
-    from rich.console import Console
-    from rich.table import Table
+def view(report: dict[str, Any]) -> Group:
+    """The report for people; `aquasmart watch` shows the same."""
+    from rich.console import Group
+    from rich.text import Text
 
-    console = Console(highlight=False)
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("meter", "state", "flow L/min", "meter L", "log L", "cloud L"):
-        table.add_column(name, justify="right" if name.endswith((" L", "min")) else "left")
+    shown = table(*_COLUMNS, right=_COLUMNS[2:])
     for meter in report["meters"]:
         flow = meter["flow_ul_s"]
-        table.add_row(
+        shown.add_row(
             meter["meter_id"],
             _coloured(meter["state"]),
             "" if flow is None else litres(flow * 60, 1),
             *(litres(meter[name], 6) for name in ("meter_ul", "log_ul", "acked_ul")),
         )
-    console.print(f"[bold]{report['station_id']}[/bold]  {_balance(report)}")
-    console.print(table)
-    for name in ("reader", "sync"):
-        console.print(f"{name:7} {_coloured(report[name]['state'])}  {report[name]['text']}")
-    console.print(f"disk    {_disk(report['disk'])}")
-    for line in _told(report):
-        console.print(line, markup=False, style="yellow")
-    for reason in report["degraded"]:
-        console.print(f"[yellow]degraded: {reason}: {words(reason)}[/yellow]")
-    for meter in report["meters"]:
-        if meter["text"]:
-            console.print(f"[yellow]{meter['meter_id']}: {meter['text']}[/yellow]")
+    lines = [Text.assemble((report["station_id"], "bold"), "  ", _balance(report))]
+    services = [
+        Text.assemble(f"{name:7} ", _coloured(report[name]["state"]), f"  {report[name]['text']}")
+        for name in ("reader", "sync")
+    ]
+    services.append(Text(f"disk    {_disk(report['disk'])}"))
+    wrong = _told(report)
+    wrong += [f"degraded: {reason}: {words(reason)}" for reason in report["degraded"]]
+    wrong += [f"{meter['meter_id']}: {meter['text']}" for meter in report["meters"] if meter["text"]]
+    return Group(*lines, shown, *services, *(Text(line, style="yellow") for line in wrong))
 
 
 def _told(report: dict[str, Any]) -> list[str]:
@@ -83,16 +85,21 @@ def _disk(disk: dict[str, Any]) -> str:
     return text + (f" · events merged to {ago(coarsest_ms / 1000)}" if coarsest_ms else "")
 
 
-def _balance(report: dict[str, Any]) -> str:
+def _balance(report: dict[str, Any]) -> Text:
+    from rich.text import Text
+
     waiting_ul = report["log_ul"] - report["acked_ul"]
     if not report["pending"] and not waiting_ul:
-        return "[green]the cloud has everything that is in the log[/green]"
-    return (
-        f"[yellow]{report['pending']} events ({litres(waiting_ul)} L) wait for the cloud, "
-        f"the oldest for {ago(report['oldest_pending_s'])}[/yellow]"
+        return Text("the cloud has everything that is in the log", style="green")
+    return Text(
+        f"{report['pending']} events ({litres(waiting_ul)} L) wait for the cloud, "
+        f"the oldest for {ago(report['oldest_pending_s'])}",
+        style="yellow",
     )
 
 
-def _coloured(state: str) -> str:
+def _coloured(state: str) -> Text:
+    from rich.text import Text
+
     colour = {"ok": "green", "online": "green", "running": "green", "stopped": "dim"}.get(state, "yellow")
-    return f"[{colour}]{state}[/{colour}]"
+    return Text(state, style=colour)

@@ -64,6 +64,8 @@ class Account:
         self._newcomer = Newcomer.from_row(last_data, known.since) if known else None
         self._swap_acknowledged = False
         self._swap_token: str | None = None
+        self.swap_refused: str | None = None
+        """The token of the last acknowledgement that no other meter was there for."""
         self._doubt: Doubt | None = None
         self._debt = self._reported_debt = 0
         self._raw: int | None = None
@@ -105,6 +107,9 @@ class Account:
             unbooked_counts=unbooked,
             run_volume_ul=books.run_ul if books.accepted else None,
             header=books.streams.header,
+            identity=known.identity if known else None,
+            found_identity=self._newcomer.identity if self._newcomer else None,
+            found_counts=self._newcomer.counts if self._newcomer else None,
         )
 
     def take(self, reading: Reading) -> list[Draft]:
@@ -285,7 +290,10 @@ class Account:
         """The acknowledged swap: a new epoch at the count first seen. Nothing where the old meter answers again."""
         known, first, acknowledged = self._books.known, self._newcomer, self._swap_acknowledged
         self._swap_acknowledged = False
-        if not acknowledged or known is None or (known.identity and not is_replaced(known, reading)):
+        if not acknowledged:
+            return []
+        if known is None or (known.identity and not is_replaced(known, reading)):
+            self.swap_refused = self._swap_token
             return []
         self._books.streams.next_change_token(self._swap_token)
         if first is None or first.identity != reading.identity:

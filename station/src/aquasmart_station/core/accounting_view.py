@@ -30,3 +30,9 @@ class AccountView:
     """Volume booked since this account began; None before the first accepted reading."""
     header: StreamHeader | None
     """The stream that is written at present, None before its first row."""
+    identity: str | None = None
+    """The serial number of the meter whose books these are, where it has one."""
+    found_identity: str | None = None
+    """The other meter that answers on a frozen port."""
+    found_counts: int | None = None
+    """Its register when it was first seen."""

@@ -115,6 +115,10 @@ class EventLog(Protocol):
 
     def append(self, drafts: Sequence[Draft]) -> list[Row]: ...
 
+    def has_change(self, change_token: str) -> bool:
+        """Whether a stream that bears this token is committed. Raises LogError."""
+        ...
+
     def settle(self) -> int:
         """How many drafts of an append that failed are in the log after all. Raises StationError where unknown."""
         ...

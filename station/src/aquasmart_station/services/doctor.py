@@ -15,14 +15,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from ..adapters import operation_rows
 from ..adapters.clock import SystemClock
-from ..adapters.live import read_service
+from ..adapters.live import read_meters, read_service
 from ..adapters.log_space import limits
 from ..adapters.log_view import LogView
+from ..adapters.ops import OpsFile
 from ..config import Config
 from ..core.certificates import validities
 from ..core.degraded import words
-from ..core.errors import LogError
+from ..core.errors import LogError, OpsError
 from ..core.showing import ago
 from .report import running_state
 
@@ -59,7 +61,10 @@ def examine(config: Config, reach: Callable[[], Iterator[Finding]] | None) -> It
     yield from _disk(config)
     yield from _log(config)
     yield from _services(config)
+    yield from _power(config)
     yield from _ports(config)
+    yield from _meters(config)
+    yield from _operations(config)
     if reach is not None:
         yield from reach()
 
@@ -177,7 +182,77 @@ def _services(config: Config) -> Iterator[Finding]:
             yield ok(service, said.text)
         else:
             text = "; ".join([said.text, *(words(str(reason)) for reason in reasons)])
-            yield Finding(service, "warning", text, f"docs/technician.md, state {state}; journalctl -u {unit}")
+            step = _NEXT.get(state, f"docs/technician.md, state {state}; journalctl -u {unit}")
+            yield Finding(service, "fault" if state == "hold" else "warning", text, step)
+
+
+_NEXT = {
+    "hold": "Call the operator with these words. Everything is kept; sync asks again by itself every 15 minutes.",
+    "unverified": "Is a portal's sign-in in the way? Compare cloud.url, key_id and key with what the operator gave.",
+    "log-fault": "aquasmart check --full, with reader and sync stopped; the card may be full or failing.",
+}
+_POWER = ("rail-low", "throttled", "hot")
+
+
+def _power(config: Config) -> Iterator[Finding]:
+    """By what the reader last saw of the board; nothing where it does not run."""
+    said = read_service(config.live_path, "reader_state")
+    if said is None or running_state(said) in {"not-running", "stopped"}:
+        return
+    shown = [name for name in _POWER if name in said.figures.get("conditions", [])]
+    if shown:
+        step = "Power supply (5.1 V, 3 A), its plug and cable; ventilation, sun."
+        yield Finding("power", "warning", "; ".join(words(name) for name in shown), step)
+    else:
+        yield ok("power", "no low supply, no throttling, not hot")
+
+
+def _meters(config: Config) -> Iterator[Finding]:
+    """Whether each meter answers, by what the reader sees: it has the port for itself."""
+    said = read_service(config.live_path, "reader_state")
+    running = said is not None and running_state(said) not in {"not-running", "stopped"}
+    live = read_meters(config.live_path) if running else {}
+    for meter in config.meters:
+        check, found = f"meter {meter.id}", live.get(meter.id)
+        if found is None:
+            yield Finding(check, "warning", "not asked: the reader does not run", f"aquasmart meter probe {meter.id}")
+            continue
+        good, bad = (int(found.figures.get(name) or 0) for name in ("polls_good", "polls_bad"))
+        text = f"{found.state}, {good} good and {bad} bad polls since the reader started"
+        if found.state == "ok" and bad * 20 <= good:
+            yield ok(check, text)
+        elif found.state == "ok":
+            step = "Noise on the line: shielding, termination, length, baud rate; two masters?"
+            yield Finding(check, "warning", text, step)
+        else:
+            step = _METER_NEXT.get(found.state, "Wait a few seconds and look again.")
+            yield Finding(check, "fault", f"{found.state}: {found.text}".rstrip(": "), step.format(meter.id))
+
+
+_METER_NEXT = {
+    "link-down": "Adapter, its plug and cable; stop other programs that use the port. It is reopened by itself.",
+    "silent": "Power of the meter? A and B the right way round? Baud and address: stop the reader, then"
+    " `aquasmart meter probe {} --sweep`.",
+    "frozen": "Was the meter replaced? `aquasmart meter swap {}`; else put the former one back.",
+    "suspect": "It resolves itself after three polls that agree.",
+}
+
+
+def _operations(config: Config) -> Iterator[Finding]:
+    """What waits for a person."""
+    if not config.ops_path.exists():
+        return
+    try:
+        with OpsFile(config.ops_path).reading() as connection:
+            counts = operation_rows.counted(connection)
+    except OpsError as fault:
+        yield Finding("operations", "fault", str(fault), fault.hint)
+        return
+    waits = [f"{counts[state]} {state}" for state in ("failed", "refused", "conflict") if counts.get(state)]
+    if waits:
+        yield Finding("operations", "warning", ", ".join(waits), "aquasmart operations list")
+    else:
+        yield ok("operations", f"{counts.get('pending', 0)} wait for the cloud, none has failed")
 
 
 def _ports(config: Config) -> Iterator[Finding]:
@@ -192,7 +267,7 @@ def _ports(config: Config) -> Iterator[Finding]:
             step = "Try again as root or aquasmart; the user must be in the group dialout."
             yield Finding(check, "fault", f"{meter.port} cannot be opened by this user", step)
         else:
-            yield ok(check, f"{meter.port} is there; `aquasmart meter probe` asks the meter itself")
+            yield ok(check, f"{meter.port} is there")
 
 
 def _present_ports() -> str:

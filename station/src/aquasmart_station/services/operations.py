@@ -36,6 +36,7 @@ from .effects import Effect
 from .exchange import Asked, Exchange
 
 IN_PROGRESS = "operation-in-progress"
+REQUESTS = ("retry", "resolve")
 BURST_S = 0.1
 """How long a step may go on while answers come at once; telemetry's turn follows."""
 ANSWER_LOOK_S = 0.02
@@ -119,7 +120,7 @@ class OperationsLane:
             return
         self._seen, self._waiting = moment, True
         with self._ops.reading() as connection:
-            asked = rows.asked(connection)
+            asked = rows.asked(connection, REQUESTS)
         now_ms = self._now_ms()
         for number, kind, argument in asked:
             with self._ops.writing() as connection:

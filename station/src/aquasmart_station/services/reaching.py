@@ -18,8 +18,9 @@ SKEW_MS = 300_000
 
 def reach(settings: HttpSettings, identity: Identity) -> Iterator[Finding]:
     """Each step needs the one before; the first that fails ends it."""
-    secure = settings.base_url.startswith("https://")
-    host, port = _host_and_port(settings.base_url)
+    # Behind a proxy it is the proxy that this station's network must reach; the question goes through its tunnel.
+    secure = settings.base_url.startswith("https://") and settings.proxy_url is None
+    host, port = _host_and_port(settings.proxy_url or settings.base_url)
     step, again = "DNS", "Is the network up (`ip address`)? Does another name resolve? Is cloud.url spelt rightly?"
     try:
         yield ok(step, f"{host} is {', '.join(look_up(host, port, 2 * settings.connect_timeout_s))}")

@@ -21,6 +21,7 @@ from .diagnosing import Diagnoser
 from .housekeeping import Housekeeping
 from .polling import MeterPoller, Shelf
 from .reader_display import meter_state, status_text
+from .swapping import MeterSwaps
 from .timekeeping import Timekeeper
 
 SHOW_EVERY_NS = 500_000_000
@@ -47,12 +48,13 @@ class Reader:
         timekeeper: Timekeeper,
         new_id: Callable[[], UUID],
         settings: ReaderSettings,
+        swaps: MeterSwaps,
     ) -> None:
         self._log, self._live, self._watchdog, self._clock = log, live, watchdog, clock
         self._board, self._shelf, self._make_pollers, self._new_id = board, shelf, make_pollers, new_id
         self._diagnoser, self._timekeeper = diagnoser, timekeeper
         self.reasons, self._house = shelf.reasons, house
-        self._settings = settings
+        self._settings, self._swaps = settings, swaps
         self._interval_ns = int(settings.commit_interval_s * 1e9)
         self._pollers: list[MeterPoller] = []
         self._run_stream: StreamHeader | None = None
@@ -67,13 +69,6 @@ class Reader:
     def stop(self) -> None:
         """Ask for the end; safe in a signal handler."""
         self._stop.set()
-
-    def acknowledge_swap(self, meter_id: str) -> bool:
-        """A technician says that this meter was replaced; False where there is no such meter. Safe in any thread."""
-        named = [poller for poller in self._pollers if poller.meter_id == meter_id]
-        for poller in named:
-            poller.acknowledge_swap()
-        return bool(named)
 
     def run(self) -> None:
         """Until stopped. Raises LogDamaged, so that the check runs before the next start; nothing else that a fault of
@@ -119,6 +114,7 @@ class Reader:
             drafts = self._shelf.ring.take() if self._due() else []
         committed = self._commit(drafts) if drafts else True
         self._see_the_clock()
+        self._swaps.step(self._pollers)
         self._house.turn()
         self._say_reasons()
         shown = self._show()

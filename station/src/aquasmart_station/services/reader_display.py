@@ -90,5 +90,8 @@ def meter_state(poller: MeterPoller) -> MeterState:
             "rtt_us": figures.reading.rtt_us if figures.reading else None,
             "reverse_debt_counts": view.reverse_debt_counts,
             "unbooked_counts": view.unbooked_counts,
+            "identity": view.identity,
+            "found_identity": view.found_identity,
+            "found_counts": view.found_counts,
         },
     )

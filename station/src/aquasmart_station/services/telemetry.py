@@ -138,6 +138,10 @@ class TelemetryLane:
         """The first request follows soon, spread over the fleet."""
         self.pace.link_came_up(self._mono_s(), self._draw(), self._figures.fleet)
 
+    def way_may_be_free(self) -> None:
+        """Somebody asks to try now: a wait of our own making is over, one that the cloud asked for stays."""
+        self.pace.way_is_free(self._mono_s())
+
     def heard_elsewhere(self) -> None:
         """Another lane came through: the link is up. A wait that the cloud asked for stays."""
         if self.pace.asked_for or self._figures.state == "online":

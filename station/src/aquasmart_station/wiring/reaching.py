@@ -10,4 +10,6 @@ from ..config import CloudConfig
 def http_settings(cloud: CloudConfig) -> HttpSettings:
     """For every lane, the doctor and the factory reset."""
     tls = TlsSettings(cloud.ca_file, cloud.tls_1_2, cloud.client_certificate_file, cloud.client_key_file)
-    return HttpSettings(cloud.url, cloud.connect_timeout_s, cloud.read_timeout_s, tls)
+    return HttpSettings(
+        cloud.url, cloud.connect_timeout_s, cloud.read_timeout_s, tls, cloud.proxy_url, cloud.proxy_credentials
+    )

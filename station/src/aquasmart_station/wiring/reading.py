@@ -30,6 +30,7 @@ from ..services.diagnosing import Diagnoser
 from ..services.housekeeping import Housekeeping
 from ..services.polling import MeterPoller, Shelf
 from ..services.reader import Reader
+from ..services.swapping import MeterSwaps
 from ..services.telling import TellingDisplay
 from ..services.timekeeping import Timekeeper
 from .running import Stopper, held, make_folders, shared
@@ -98,7 +99,7 @@ def make_reader(config: Config, watchdog: Watchdog) -> Reader:
         ring=shelf.ring,
         clock=clock,
     )
-    log = LogWriter(config.log_path)
+    log, ops = LogWriter(config.log_path), OpsFile(config.ops_path)
     return Reader(
         log=log,
         live=TellingDisplay(LiveBoard(config.live_path), Journal("aquasmart-reader"), "reader"),
@@ -118,7 +119,8 @@ def make_reader(config: Config, watchdog: Watchdog) -> Reader:
         ),
         timekeeper=Timekeeper(log, clock, here.boot_id),
         new_id=uuid4,
-        settings=ReaderSettings(SettingsWatch(OpsFile(config.ops_path), clock.mono_ns), _defaults(config), sensitivity),
+        settings=ReaderSettings(SettingsWatch(ops, clock.mono_ns), _defaults(config), sensitivity),
+        swaps=MeterSwaps(ops=ops, log=log, clock=clock),
     )
 
 

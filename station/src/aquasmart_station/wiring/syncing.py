@@ -29,6 +29,7 @@ from ..core.outcome import LaneName
 from ..core.ports import Watchdog
 from ..core.showing import LOG_DAMAGED
 from ..core.token_bucket import OVERHEAD_BYTES, TokenBucket
+from ..services.draining import DrainLane
 from ..services.exchange import Exchange
 from ..services.fleet_memory import FleetMemory
 from ..services.heartbeat import HeartbeatLane
@@ -169,9 +170,10 @@ def _sync(config: Config, outbox: Outbox, ops: OpsFile, clock: SystemClock, watc
         figures=figures,
         draw=random.random,
         announced=announced,
-        hurry=lambda: asked_to_hurry(config.live_path),
+        hurry=lambda: drain.asked or asked_to_hurry(config.live_path),
         allowance=allowance,
     )
+    drain = DrainLane(ops=ops, outbox=outbox, clock=clock, go=telemetry.way_may_be_free)
     heartbeat = HeartbeatLane(
         exchange=exchange("heartbeat"),
         figures=figures,
@@ -190,7 +192,7 @@ def _sync(config: Config, outbox: Outbox, ops: OpsFile, clock: SystemClock, watc
     sync = Sync(
         outbox=outbox,
         telemetry=telemetry,
-        lanes=[heartbeat, lanes.operations, lanes.config],
+        lanes=[heartbeat, lanes.operations, lanes.config, drain],
         figures=figures,
         linger_s=config.sync.linger_s,
         clock=clock,

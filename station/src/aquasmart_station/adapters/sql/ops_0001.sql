@@ -42,10 +42,10 @@ CREATE TABLE config (
 ) STRICT;
 CREATE INDEX config_by_state ON config (state, id);
 
--- written by: CLI and panel insert; the owner (sync) executes and answers.
+-- written by: CLI and panel insert; the owner of the kind executes and answers.
 CREATE TABLE request (
   id             INTEGER PRIMARY KEY,
-  kind           TEXT NOT NULL,             -- retry, resolve
+  kind           TEXT NOT NULL,             -- retry, resolve, drain: sync; swap: reader
   argument       TEXT NOT NULL,             -- JSON
   asked_at_ms    INTEGER NOT NULL,
   answered_at_ms INTEGER,

@@ -1,0 +1,133 @@
+"""`aquasmart provision`: from one file on the boot partition to a station that is ready to count.
+
+Exit status: 0 done (also where nothing was left to do), 1 something could not be written, 78 the file has faults.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import click
+
+from ..config import load_config
+from ..core.provisioning import BadProvision
+from .entry import EX_CONFIG
+
+BOOT_FILE = Path("/boot/firmware/aquasmart.toml")
+NETWORK_FOLDER = Path("/etc/NetworkManager/system-connections")
+RELOAD_S = 20
+
+
+@click.command()
+@click.argument("source", metavar="[FILE]", type=click.Path(path_type=Path), default=BOOT_FILE)
+@click.option("--check", "only_check", is_flag=True, help="Only say whether FILE is well.")
+@click.option("--label", "only_label", is_flag=True, help="Only show the label of a provisioned station.")
+@click.option(
+    "--network-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=NETWORK_FOLDER,
+    show_default=True,
+    envvar="AQUASMART_NETWORK_DIR",
+    help="Where NetworkManager looks for connections.",
+)
+@click.option("--json", "as_json", is_flag=True, help="For programs: one JSON document.")
+@click.pass_context
+def provision(
+    context: click.Context, source: Path, *, only_check: bool, only_label: bool, network_dir: Path, as_json: bool
+) -> None:
+    """Set this station up from FILE (default /boot/firmware/aquasmart.toml).
+
+    FILE is checked whole before anything changes. Its secrets are moved to files that only root can read, and
+    overwritten in FILE. Cut off at any point, it can be repeated.
+    """
+    from ..services.provisioning import Places, check
+    from ..services.provisioning import provision as run
+
+    places = Places(context.obj, network_dir)
+    if only_label:
+        _show_label(context.obj, as_json=as_json)
+        return
+    try:
+        if only_check:
+            plan, config = check(source, places)
+            said = {"ok": True, "station_id": plan.station_id, "meters": [meter.id for meter in config.meters]}
+            click.echo(json.dumps(said) if as_json else f"{source} is well: station {plan.station_id}")
+            return
+        done = run(source, places)
+    except BadProvision as fault:
+        if as_json:
+            click.echo(json.dumps({"ok": False, "faults": fault.faults}, ensure_ascii=False))
+        else:
+            click.echo(f"aquasmart: {fault}\n{fault.hint}", err=True)
+        context.exit(EX_CONFIG)
+    reloaded = _reload_network() if any(name.endswith(".nmconnection") for name in done.changed) else None
+    if as_json:
+        document = {
+            "ok": True,
+            "station_id": done.station_id,
+            "key_id": done.key_id,
+            "key_fingerprint": done.key_fingerprint,
+            "changed": done.changed,
+            "secrets_wiped": done.wiped,
+            "network_reloaded": reloaded,
+        }
+        click.echo(json.dumps(document, ensure_ascii=False))
+        return
+    for name in done.changed:
+        click.echo(f"wrote {name}" if Path(name).exists() else f"removed {name}")
+    if done.wiped:
+        click.echo(f"wiped {done.wiped} secret(s) from {source}")
+    if not done.changed and not done.wiped:
+        click.echo("nothing was left to do")
+    if reloaded is False:
+        click.echo("NetworkManager was not told; it reads its files when it starts")
+    _show_label(context.obj, as_json=False)
+
+
+def _show_label(config_path: Path, *, as_json: bool) -> None:
+    """Who this station is, for the operator: as a QR code where the package for it is there, as text always."""
+    from ..adapters.clock import hardware_id
+    from ..services.provisioning import fingerprint, label
+
+    config = load_config(config_path)
+    text = label(config, hardware_id())
+    if as_json:
+        click.echo(text)
+        return
+    code = _code(text)
+    if code:
+        click.echo(code)
+    click.echo(f"station      {config.station_id}")
+    click.echo(f"key          {config.cloud.key_id}, fingerprint {fingerprint(config.cloud.key.hex())}")
+    click.echo(f"board        {hardware_id()}")
+    click.echo(f"cloud        {config.cloud.url}")
+    click.echo(f"taps         {', '.join(meter.id for meter in config.meters)}")
+
+
+def _code(text: str) -> str:
+    """The QR code in half blocks, readable on a dark and on a light terminal; empty without the package `segno`."""
+    try:
+        import segno
+    except ImportError:
+        return ""
+    rows = [list(row) for row in segno.make(text, error="l").matrix_iter(border=2)]
+    rows += [[0] * len(rows[0])] if len(rows) % 2 else []
+    # A light module is drawn, a dark one left out: with the border the code stands on its own light ground.
+    marks = {(0, 0): "█", (0, 1): "▀", (1, 0): "▄", (1, 1): " "}
+    pairs = zip(rows[::2], rows[1::2], strict=True)
+    return "\n".join("".join(marks[bool(a), bool(b)] for a, b in zip(*pair, strict=True)) for pair in pairs)
+
+
+def _reload_network() -> bool:
+    """Tell a NetworkManager that runs; one that starts later reads the files by itself."""
+    program = shutil.which("nmcli")
+    if program is None:
+        return False
+    try:
+        done = subprocess.run([program, "connection", "reload"], check=False, capture_output=True, timeout=RELOAD_S)
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return done.returncode == 0
