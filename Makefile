@@ -3,8 +3,8 @@ SHELL := /bin/bash
 PYTHON ?= python3
 STATE ?= var
 PORT ?= 8000
-# Tests mostly wait for processes: one more than there are cores.
-JOBS ?= $(shell echo $$(($$(nproc) + 1)))
+# Tests mostly wait for processes: two for each core.
+JOBS ?= $(shell echo $$((2 * $$(nproc))))
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check

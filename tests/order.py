@@ -1,7 +1,7 @@
 """Files of tests in the order that ends soonest: the longest first, so that none begins when all others are done.
 
 How long each took is kept in durations.json, as a run of all of them has left it in build/durations.json. Nothing but
-the order depends on it: a file that is not in it comes first, one that is gone is passed over.
+the order depends on it: a file that is not in it comes last, one that is gone is passed over.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ MEASURED = TESTS.parent / "build" / "durations.json"
 def longest_first(items: list[pytest.Item]) -> None:
     """Sort by file; within a file nothing moves, since its tests may share what one of them has started."""
     recorded = json.loads(RECORD.read_text()) if RECORD.exists() else {}
-    items.sort(key=lambda item: -recorded.get(_file(item.nodeid), float("inf")))
+    items.sort(key=lambda item: -recorded.get(_file(item.nodeid), 0.0))
 
 
 def record(reports: Iterable[pytest.TestReport]) -> None:

@@ -77,7 +77,7 @@ def assert_tiled_and_balanced(world: World, differences: dict[str, int]) -> None
 
 @pytest.fixture
 def world(make_world: Callable[..., World]) -> World:
-    world = make_world()
+    world = make_world(execed=True)
     world.start("cloud", "meter:tap-1")
     world.take_baseline()
     world.site.start("sync")

@@ -49,7 +49,7 @@ def scraped(world: World) -> dict[str, Found]:
 
 
 def test_every_figure_of_the_specification_while_it_delivers(make_world: MakeWorld) -> None:
-    world = make_world()
+    world = make_world(execed=True)
     world.start()
     world.await_flow(20)
     world.await_delivered()
@@ -79,7 +79,7 @@ def test_every_figure_of_the_specification_while_it_delivers(make_world: MakeWor
 
 
 def test_what_a_bad_network_costs_is_counted(make_world: MakeWorld) -> None:
-    world = make_world()
+    world = make_world(execed=True)
     world.relay.set_state("cut")
     world.start()
     world.await_flow(20)
@@ -108,7 +108,7 @@ def test_what_a_bad_network_costs_is_counted(make_world: MakeWorld) -> None:
 
 
 def test_a_station_that_does_not_run_says_so(make_world: MakeWorld) -> None:
-    world = make_world()
+    world = make_world(execed=True)
     world.start()
     world.await_flow(5)
     world.site.stop("sync")
@@ -121,7 +121,7 @@ def test_a_station_that_does_not_run_says_so(make_world: MakeWorld) -> None:
 
 
 def test_metrics_as_json_and_into_a_collectors_file(make_world: MakeWorld, tmp_path: Path) -> None:
-    world = make_world()
+    world = make_world(execed=True)
     world.start()
     world.await_flow(5)
     document = json.loads(world.site.station("metrics", "--json"))
@@ -135,7 +135,7 @@ def test_metrics_as_json_and_into_a_collectors_file(make_world: MakeWorld, tmp_p
 
 @pytest.mark.needs("promtool")
 def test_prometheus_own_checker_has_nothing_to_say(make_world: MakeWorld) -> None:
-    world = make_world()
+    world = make_world(execed=True)
     world.start()
     world.await_flow(20)
     world.await_delivered()
@@ -150,7 +150,7 @@ def test_prometheus_own_checker_has_nothing_to_say(make_world: MakeWorld) -> Non
 def test_a_metered_link_is_not_used_beyond_its_allowance(make_world: MakeWorld) -> None:
     """10 kB an hour with a burst of 12 kB: about a dozen requests, then it waits and says why; nothing is lost."""
     changes = {"sync": {"linger_s": 0, "heartbeat_s": 3_600, "bytes_per_hour": 10_000, "burst_bytes": 12_000}}
-    world = make_world(overrides=changes)
+    world = make_world(execed=True, overrides=changes)
     world.start()
     world.await_flow(5)
     eventually(lambda: "allowance" in world.site.status()["sync"]["text"], "sync waits for its allowance")
@@ -166,7 +166,7 @@ def test_a_metered_link_is_not_used_beyond_its_allowance(make_world: MakeWorld) 
 
 def test_low_supply_makes_sync_linger_four_times_as_long(make_world: MakeWorld) -> None:
     """The reader's place in live.db says rail-low; batches become fewer, each with more in it."""
-    world = make_world(overrides={"sync": {"linger_s": 1.5, "heartbeat_s": 3_600}})
+    world = make_world(execed=True, overrides={"sync": {"linger_s": 1.5, "heartbeat_s": 3_600}})
     world.start("cloud", "meter:tap-1", "reader")
     world.await_flow(5)
     world.site.start("sync")
@@ -191,7 +191,9 @@ def test_low_supply_makes_sync_linger_four_times_as_long(make_world: MakeWorld) 
 
 def test_what_trickles_in_waits_for_company(make_world: MakeWorld) -> None:
     """Ten commits a second and a linger of two seconds: no commit has a request of its own."""
-    world = make_world(overrides={"reader": {"commit_interval_s": 0.1}, "sync": {"linger_s": 2, "heartbeat_s": 3_600}})
+    world = make_world(
+        execed=True, overrides={"reader": {"commit_interval_s": 0.1}, "sync": {"linger_s": 2, "heartbeat_s": 3_600}}
+    )
     world.start()
     world.await_flow(5)
     world.await_delivered()
