@@ -11,6 +11,7 @@ import tempfile
 import threading
 from pathlib import Path
 
+from .images import prepare
 from .report import Run
 from .rig import Cycle, Rig
 
@@ -22,6 +23,7 @@ def power_cuts(
     seed: int, cycles: int, *, lanes: int, folder: Path, words: tuple[str, ...] = (), plan: tuple[str, ...] = PLAN
 ) -> Run:
     """Run them on several machines at once. `words`: more of the guests' kernel command line."""
+    prepare()
     run = Run(seed, cycles)
     lock = threading.Lock()
 

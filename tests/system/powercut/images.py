@@ -1,6 +1,6 @@
 """What a machine under QEMU is made of: a kernel, an initrd, a root file system with the station, a data partition.
 
-Built from the machine's own package sources and kept under `build/` by what they are made of, so that the second run
+Built from the machine's own package sources and kept in the cache by what they are made of, so that the second run
 costs nothing. The root file system is read-only for the guest; only the data partition lives through a cut.
 """
 
@@ -10,20 +10,13 @@ import hashlib
 import os
 import shutil
 import subprocess
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 from demo.site import REPOSITORY
+from tests.system.rootfs import cache_folder, debian
 
-CACHE = REPOSITORY / "build" / "machines"
-PACKAGES = (
-    "python3",
-    "python3-click",
-    "python3-serial",
-    "python3-urllib3",
-    "python3-rich",
-    "iproute2",
-    "busybox-static",
-)
 KERNEL = "linux-image-cloud-amd64"
 MODULES = ("virtio_pci", "virtio_blk", "virtio_net", "virtio_console", "ext4")
 GUEST = Path(__file__).parent / "guest"
@@ -41,45 +34,39 @@ def run(*command: str | Path, **settings: object) -> str:
     return str(done.stdout)
 
 
-def sources() -> list[str]:
-    """The package sources of this machine, whatever they are: none of ours is named here."""
-    folder = Path("/etc/apt")
-    return [
-        str(path) for path in (folder / "sources.list", *sorted((folder / "sources.list.d").glob("*"))) if path.exists()
-    ]
-
-
-def codename() -> str:
-    lines = Path("/etc/os-release").read_text().splitlines()
-    return next(line.partition("=")[2].strip('"') for line in lines if line.startswith("VERSION_CODENAME="))
-
-
+@cache
 def kernel() -> Path:
     """A folder with the distribution's small kernel for virtual machines and its modules."""
     found = [
         line.split()[1] for line in run("apt-cache", "depends", KERNEL).splitlines() if "Depends: linux-image" in line
     ]
-    target = CACHE / found[0]
+    return _unpacked(found[0], lambda fresh: run("depmod", "-b", fresh, _version(fresh)))
+
+
+def _unpacked(package: str, then: Callable[[Path], object] = lambda _: None) -> Path:
+    """A package's files in a folder of their own, installed nowhere."""
+    target = cache_folder() / package
     if not target.exists():
         fresh = _fresh(target)
-        run("apt-get", "download", found[0], cwd=fresh)
-        (package,) = fresh.glob("*.deb")
-        run("dpkg-deb", "-x", package, fresh)
-        package.unlink()
-        run("depmod", "-b", fresh, _version(fresh))
+        run("apt-get", "download", package, cwd=fresh)
+        (archive,) = fresh.glob("*.deb")
+        run("dpkg-deb", "-x", archive, fresh)
+        archive.unlink()
+        then(fresh)
         fresh.rename(target)
     return target
 
 
-def initrd(root: Path) -> Path:
+@cache
+def initrd() -> Path:
     """An initrd that loads what the kernel needs for its disks and goes over to the root file system."""
     kernel_folder = kernel()
-    target = CACHE / f"initrd-{_digest(kernel_folder.name, *MODULES, (GUEST / 'initrd-init').read_text())}.gz"
+    target = cache_folder() / f"initrd-{_digest(kernel_folder.name, *MODULES, (GUEST / 'initrd-init').read_text())}.gz"
     if not target.exists():
         work = _fresh(target)
         for name in ("bin", "modules", "proc", "sys", "dev", "newroot"):
             (work / name).mkdir()
-        shutil.copy(root / "bin" / "busybox", work / "bin" / "busybox")
+        shutil.copy(_unpacked("busybox-static") / "bin" / "busybox", work / "bin" / "busybox")
         names: list[str] = []
         for module in MODULES:
             shown = run("modprobe", "-S", _version(kernel_folder), "-d", kernel_folder, "--show-depends", module)
@@ -97,24 +84,10 @@ def initrd(root: Path) -> Path:
     return target
 
 
-def root_folder() -> Path:
-    """A Debian with Python and what the station needs of it, without the station itself."""
-    target = CACHE / f"root-{_digest(codename(), *PACKAGES)}"
-    if not target.exists():
-        fresh = _fresh(target)
-        run(
-            "mmdebstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}",
-            "--aptopt=APT::Install-Recommends false",
-            "--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-exclude=/usr/share/man/*",
-            "--dpkgopt=path-exclude=/usr/share/locale/*", codename(), fresh, *sources(),
-        )  # fmt: skip
-        fresh.rename(target)
-    return target
-
-
+@cache
 def root_image() -> Path:
     """The root file system with this checkout's station and the guest's programs, as an ext4 image."""
-    base = root_folder()
+    base = debian()
     station = REPOSITORY / "station" / "src" / "aquasmart_station"
     parts = [
         path
@@ -122,9 +95,12 @@ def root_image() -> Path:
         for path in sorted(folder.rglob("*"))
         if path.is_file() and "__pycache__" not in path.parts
     ]
-    target = CACHE / f"power-root-{_digest(base.name, *(f'{path}:{path.stat().st_mtime_ns}' for path in parts))}.img"
+    target = (
+        cache_folder()
+        / f"power-root-{_digest(base.name, *(f'{path}:{path.stat().st_mtime_ns}' for path in parts))}.img"
+    )
     if not target.exists():
-        for former in CACHE.glob("power-root-*.img"):
+        for former in cache_folder().glob("power-root-*.img"):
             former.unlink()
         fresh = _fresh(target)
         run("cp", "-a", "--reflink=auto", f"{base}/.", fresh)
@@ -135,13 +111,17 @@ def root_image() -> Path:
             (fresh / folder).mkdir(parents=True)
         # Compiled here: an emulated processor would take seconds for it at every boot, and cannot keep it.
         run("python3", "-m", "compileall", "-q", "-s", fresh, "-p", "/", site / "aquasmart_station", fresh / "guest")
-        sdnotify = next(Path(_site_packages()).glob("sdnotify"))
-        shutil.copytree(sdnotify, site / "sdnotify")
         made = target.with_suffix(".part")
-        run("mke2fs", "-q", "-t", "ext4", "-d", fresh, "-L", "root", "-E", "root_owner=0:0", made, "700M")
+        run("mke2fs", "-q", "-t", "ext4", "-d", fresh, "-L", "root", "-E", "root_owner=0:0", made, "900M")
         made.rename(target)
         shutil.rmtree(fresh)
     return target
+
+
+def prepare() -> None:
+    """Make what is missing, once and before several machines want it at the same time. Raises Unbuildable."""
+    for part in (kernel_image, initrd, root_image):
+        part()
 
 
 def data_image(folder: Path, target: Path, mib: int) -> Path:
@@ -151,15 +131,10 @@ def data_image(folder: Path, target: Path, mib: int) -> Path:
     return target
 
 
+@cache
 def kernel_image() -> Path:
     (found,) = (kernel() / "boot").glob("vmlinuz-*")
     return found
-
-
-def _site_packages() -> str:
-    import sysconfig
-
-    return sysconfig.get_paths()["purelib"]
 
 
 def _version(kernel_folder: Path) -> str:

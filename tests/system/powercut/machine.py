@@ -11,7 +11,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from .images import initrd, kernel_image, root_folder, root_image
+from .images import initrd, kernel_image, root_image
 
 
 class Machine:
@@ -48,7 +48,7 @@ class Machine:
         words = [
             "qemu-system-x86_64", "-M", "q35", "-accel", "tcg", "-cpu", "max", "-m", "256", "-nodefaults",
             "-display", "none", "-no-reboot",
-            "-kernel", kernel_image(), "-initrd", initrd(root_folder()),
+            "-kernel", kernel_image(), "-initrd", initrd(),
             "-append", " ".join([kernel_words, *more]),
             "-drive", f"file={root_image()},format=raw,if=none,id=root,readonly=on",
             "-device", "virtio-blk-pci,drive=root",
