@@ -118,6 +118,14 @@ def build_station(tree: Tree) -> tuple[dict[str, str], str]:
     tree.copy(units / "aquasmart.tmpfiles", "usr/lib/tmpfiles.d/aquasmart.conf")
     tree.copy(units / "60-aquasmart.rules", "usr/lib/udev/rules.d/60-aquasmart.rules")
     tree.copy(REPOSITORY / "docs/technician.md", "usr/share/doc/aquasmart-station/technician.md")
+    share = REPOSITORY / "station/share"
+    tree.compress("usr/share/man/man1/aquasmart.1.gz", (share / "man/aquasmart.1").read_text(encoding="utf-8"))
+    for name, place in (
+        ("aquasmart.bash", "bash-completion/completions/aquasmart"),
+        ("aquasmart.zsh", "zsh/vendor-completions/_aquasmart"),
+        ("aquasmart.fish", "fish/vendor_completions.d/aquasmart.fish"),
+    ):
+        tree.copy(share / "completions" / name, f"usr/share/{place}")
     tree.copy(HERE / "station/station.toml", "usr/share/doc/aquasmart-station/examples/station.toml")
     tree.write("usr/lib/aquasmart-station/enable", "".join(f"{unit}\n" for unit in enabled_units()))
     control = {
@@ -166,11 +174,8 @@ def build_cloud(tree: Tree) -> tuple[dict[str, str], str]:
         tree.copy(unit, f"usr/lib/systemd/system/{unit.name}")
     tree.copy(units / "aquasmart-cloud.sysusers", "usr/lib/sysusers.d/aquasmart-cloud.conf")
     tree.copy(units / "aquasmart-cloud.tmpfiles", "usr/lib/tmpfiles.d/aquasmart-cloud.conf")
-    for name, place in (
-        ("nginx-site.conf", "etc/nginx/sites-available/aquasmart-cloud"),
-        ("cloud.env", "etc/aquasmart-cloud/cloud.env"),
-    ):
-        tree.copy(HERE / "cloud" / name, place)
+    tree.copy(REPOSITORY / "deploy/nginx/aquasmart-cloud.conf", "etc/nginx/sites-available/aquasmart-cloud")
+    tree.copy(HERE / "cloud/cloud.env", "etc/aquasmart-cloud/cloud.env")
     worker = (REPOSITORY / "cloud/src/aquasmart_cloud/cli_worker.py").exists()
     enable = ["aquasmart-cloud.service", *(["aquasmart-cloud-worker.service"] if worker else [])]
     tree.write("usr/share/aquasmart-cloud/enable", "".join(f"{unit}\n" for unit in enable))

@@ -51,7 +51,7 @@ def test_a_technician_reads_the_station_and_enters_the_pin(
     browser.run("document.getElementById('pin').value = arguments[0]", PIN)
     browser.click("#actions form button")
     browser.eventually(lambda: "Send refused events again" in browser.text("#actions"), "the actions")
-    browser.click("#actions form button")
+    browser.click("#actions form[action$=resend-dead-letters] button")
     browser.eventually(lambda: "0 refused events queued" in "".join(browser.texts(".said")), "the answer")
     assert browser.complaints() == []
 

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from demo.site import program
+from demo.specs import MeterSpec
 from tests.integration.panel.door import PIN, Door, answers, opened
 from tests.integration.world import World, eventually
 from tests.prometheus import parse
@@ -137,6 +138,47 @@ def test_failed_operations_are_asked_for_again(make_door: MakeDoor) -> None:
             return connection.execute("SELECT state FROM operation").fetchall() == [("done",)]
 
     eventually(done, "the operation to be delivered")
+
+
+def test_a_swap_seen_at_the_tap_is_acknowledged_on_the_page(make_world: Callable[..., World]) -> None:
+    meter = MeterSpec(pattern="steady", driver="modbus", identity="1001", profile="tuf2000")
+    world = make_world(meters=(meter,), overrides={"panel": {"pin_file": "panel.pin"}})
+    world.start()
+    command = [program("aquasmart"), "--config", str(world.site.config_path), "pin", "set", "--stdin"]
+    subprocess.run(command, input=f"{PIN}\n", text=True, check=True)
+    door = opened(Door(world.site.config_path, world.site.root / "logs" / "panel.log"))
+    try:
+        world.await_flow()
+        door.enter(PIN)
+        token = door.form_token()
+        assert door.ask("/actions/swap", form={"form": token, "of": "tap-1"})[0] == 303
+        assert "no other meter is seen" in door.ask("/")[1]
+        world.with_meter(identity="2002")
+        eventually(lambda: state(door)["frozen"] == ["tap-1"], "the other meter to be seen")
+        assert "The meter of tap-1 was replaced" in door.ask("/")[1]
+        assert door.ask("/actions/swap", form={"form": token, "of": "tap-1"})[0] == 303
+        assert "asked: the reader counts meter" in door.ask("/")[1]
+        world.log.await_kind("meter_change", "tap-1")
+        eventually(lambda: state(door)["frozen"] == [], "the new meter to be counted")
+    finally:
+        door.close()
+
+
+def test_what_waits_is_sent_at_once(make_door: MakeDoor) -> None:
+    world, door = make_door()
+    world.await_delivered()
+    door.enter(PIN)
+    assert door.ask("/actions/drain", form={"form": door.form_token()})[0] == 303
+    assert "sync sends now" in door.ask("/")[1]
+    ops = world.site.root / "station" / "ops.db"
+
+    def answered() -> bool:
+        with closing(sqlite3.connect(ops, timeout=10)) as connection:
+            return connection.execute("SELECT count(answered_at_ms) FROM request WHERE kind = 'drain'").fetchone() == (
+                1,
+            )
+
+    eventually(answered, "sync to answer")
 
 
 def test_a_guesser_waits_over_restarts_too(make_door: MakeDoor) -> None:

@@ -82,6 +82,7 @@ def swap(context: click.Context, meter_id: str, *, yes: bool, wait_s: float, as_
     Exit status: 0 done, 1 refused, 75 asked, but the reader has not done it yet; it does as soon as the meter answers.
     """
     from ..adapters.ops import OpsFile
+    from ..services.swapping import SWAP, swap_argument
 
     config = load_config(context.obj, secrets=False)
     now = next((each for each in meters_now(config) if each["meter_id"] == meter_id), None)
@@ -96,14 +97,8 @@ def swap(context: click.Context, meter_id: str, *, yes: bool, wait_s: float, as_
     if not yes:
         click.confirm("Has this meter been replaced?", abort=True)
     token = str(uuid.uuid4())
-    argument = {
-        "meter_id": meter_id,
-        "change_token": token,
-        "former_identity": now["identity"],
-        "identity": now["found_identity"],
-    }
     ops = OpsFile(config.ops_path)
-    number = ask(ops, "swap", argument)
+    number = ask(ops, SWAP, swap_argument(meter_id, now["identity"], now["found_identity"], token))
     answer = awaited(ops, number, wait_s)
     if as_json:
         click.echo(json.dumps({"request": number, "change_token": token, "answer": answer}))

@@ -87,7 +87,7 @@ def make_panel(config: Config, access: Access, session_key: bytes, busy: Callabl
         access.check_form()
         if name not in ACTIONS:
             abort(404, "there is no such action")
-        flash(ACTIONS[name](config), "good")
+        flash(ACTIONS[name](config, request.form.get("of", "")), "good")
         return redirect(url_for("whole") + "#actions", 303)
 
     return app

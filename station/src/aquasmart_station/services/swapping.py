@@ -25,6 +25,11 @@ DONE = "done"
 _NOT_READ = {"link-down", "silent", "waiting"}
 
 
+def swap_argument(meter_id: str, former: str | None, found: str | None, change_token: str) -> dict[str, Any]:
+    """What a request says: which meter was seen to answer in place of which. Another one is then refused."""
+    return {"meter_id": meter_id, "change_token": change_token, "former_identity": former, "identity": found}
+
+
 class MeterSwaps:
     """Asked in each cycle of the reader; a look without a request costs one pragma."""
 
