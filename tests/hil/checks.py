@@ -71,15 +71,33 @@ def idle(rig: Rig) -> str:
 
 def pours(rig: Rig) -> str:
     rig.needs_water()
-    worst = Fraction(0)
+    errors = []
     for litres in (1, 5, 20):
-        found = _person(f"Pour {litres} L onto the scale, shut the tap, then enter what the scale shows, in litres: ")
-        logged_ul = rig.command("status")["meters"][0]["log_ul"]
+        before_ul = rig.command("status")["meters"][0]["log_ul"]
+        shown = _weighed(f"Pour {litres} L onto the scale, shut the tap, then enter what the scale shows, in litres: ")
+        errors.append(error_percent(rig.command("status")["meters"][0]["log_ul"] - before_ul, shown))
         _person("Empty the vessel and press Enter: ")
-        worst = max(worst, abs(Fraction(logged_ul, 1_000_000) / Fraction(found) - 1) * 100, key=abs)
-    if worst > Fraction(str(rig.setup.meter_class)):
-        raise Failed(f"largest error {float(worst):.2f} %")
-    return f"largest error {float(worst):.2f} %"
+    worst = max(errors, key=abs)
+    if abs(worst) > Fraction(str(rig.setup.meter_class)):
+        raise Failed(f"largest error {float(worst):+.2f} %")
+    return f"largest error {float(worst):+.2f} %"
+
+
+def error_percent(logged_ul: int, shown: Fraction) -> Fraction:
+    """How much more the log has than the scale shows, in percent of what it shows; `shown` in litres, above 0."""
+    return (Fraction(logged_ul, 1_000_000) / shown - 1) * 100
+
+
+def _weighed(question: str) -> Fraction:
+    """Litres, asked for until a number above 0 is given."""
+    while True:
+        try:
+            found = Fraction(_person(question).strip().replace(",", "."))
+        except (ValueError, ZeroDivisionError):
+            found = Fraction(0)
+        if found > 0:
+            return found
+        print("a number above 0 such as 5.02")
 
 
 def unplug(rig: Rig) -> str:

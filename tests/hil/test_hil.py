@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from fractions import Fraction
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
 
 from demo.site import REPOSITORY
+from tests.hil.checks import error_percent
 from tests.hil.report import FAILED, NOT_RUN, PASSED, Report, Verdict
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
@@ -64,3 +66,9 @@ def test_every_page_of_a_simulated_report_says_so() -> None:
     assert "SIMULATED" not in Report({"meter": "pulse"}, verdicts, simulated=False).text()
     junit = ET.fromstring(Report({"meter": "pulse"}, verdicts, simulated=True).junit())
     assert (junit.get("failures"), junit.get("skipped"), junit.get("tests")) == ("20", "20", "60")
+
+
+def test_a_pour_is_judged_by_its_own_water() -> None:
+    assert error_percent(5_000_000, Fraction("5")) == 0
+    assert error_percent(5_100_000, Fraction("5")) == 2
+    assert error_percent(19_600_000, Fraction(20)) == -2
