@@ -123,4 +123,4 @@ def test_more_than_ten_an_hour_is_the_cloud_s_fault_and_other_streams_go_on(make
     world.settle()
     assert len(dead_letters(world)) == 10
     assert_books_balance(world)
-    assert world.site.status()["sync_state"] == "online"
+    eventually(lambda: world.site.status()["sync_state"] == "online", "sync to say so")

@@ -16,7 +16,7 @@ from aquasmart_cloud.core.timeline import Timeline
 from .announcing import ask_standing, note_told, read_standing
 from .connection import Connection
 from .database import Database
-from .marks import ask_stream
+from .marks import ask_stream, read_stream
 from .recording import Receipt, Recording, SignedBody
 from .stations import refuse_unfit
 
@@ -34,11 +34,14 @@ def receive(
     def work(connection: Connection) -> tuple[Receipt, dict[str, Any]]:
         asked = ask_standing(connection, station_id, key_id), ask_stream(connection, station_id, batch.stream)
         standing = read_standing(connection, asked[0], station_id, key_id)
+        # Before anything is refused: on SQLite a statement that is left half read keeps its snapshot, and this thread
+        # would see the database as it is now for as long as the refusal's traceback lives.
+        known = read_stream(asked[1])
         if standing is None:
             raise Refusal("bad-signature", "station, key or signature is not right")
         refuse_unfit(station_id, key_id, revoked=standing.revoked, retired=standing.retired)
         recording = Recording(connection, signed, batch, timeline, received_at)
-        receipt = recording.run(asked[1], request_id, by_hand=False)
+        receipt = recording.run(known, request_id, by_hand=False)
         note_told(connection, station_id, key_id, standing, received_at)
         return receipt, standing.announced
 

@@ -22,7 +22,7 @@ from aquasmart_cloud.core.timeline import MinuteRun, Timeline
 
 from . import entries as names
 from .booking import Booking
-from .connection import Connection, Cursor
+from .connection import Connection
 from .database import Database
 from .entries import Entries
 from .findings import find_abandoned, find_clones, find_repeated_differences, find_unmeasured
@@ -103,8 +103,8 @@ def record(
     timeline = Timeline(batch, received_at)
 
     def work(connection: Connection) -> Receipt:
-        asked = ask_stream(connection, signed.station_id, batch.stream)
-        return Recording(connection, signed, batch, timeline, received_at).run(asked, request_id, by_hand=by_hand)
+        known = read_stream(ask_stream(connection, signed.station_id, batch.stream))
+        return Recording(connection, signed, batch, timeline, received_at).run(known, request_id, by_hand=by_hand)
 
     return database.write(work, signed.station_id)
 
@@ -114,9 +114,9 @@ def record_within(connection: Connection, signed: SignedBody, batch: Batch, rece
 
     Errors: Refusal; what the transaction then holds of the batch is for the caller to roll back.
     """
-    asked = ask_stream(connection, signed.station_id, batch.stream)
+    known = read_stream(ask_stream(connection, signed.station_id, batch.stream))
     recording = Recording(connection, signed, batch, Timeline(batch, received_at), received_at)
-    return recording.run(asked, "", by_hand=True)
+    return recording.run(known, "", by_hand=True)
 
 
 class Recording:
@@ -137,13 +137,13 @@ class Recording:
         self._received_at = received_at
         self._entries = Entries(connection, signed.station_id, received_at)
 
-    def run(self, asked: Cursor, request_id: str, *, by_hand: bool) -> Receipt:
+    def run(self, known: StreamState | None, request_id: str, *, by_hand: bool) -> Receipt:
         """Do all of it, in the locks' one order: stream, epoch, ledger, rollups, body, station, log.
 
-        `asked`: the answer to `marks.ask_stream` in this transaction.
+        `known`: the stream's state as read in this transaction; None where it is new.
         """
         batch, signed = self._batch, self._signed
-        state = self._stream(read_stream(asked))
+        state = self._stream(known)
         accepted = accept(batch, state.mark_seq, state.mark_counts)
         duplicates = min(batch.through_seq, state.mark_seq) - batch.first_seq + 1
         inserted = max(batch.through_seq - state.mark_seq, 0)
