@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,9 @@ import pytest
 
 from tests import order
 from tests.capabilities import PREFIX, REQUIRE_ALL, everything_required, missing
+
+# A shell that starts us in the background ignores Ctrl-C for us and for all that we start; tests press it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 if TYPE_CHECKING:
     from tests.fakes.postgres import Postgres

@@ -29,6 +29,7 @@ from aquasmart_station.services.diagnosing import Diagnoser
 from aquasmart_station.services.housekeeping import Housekeeping
 from aquasmart_station.services.polling import Shelf
 from aquasmart_station.services.reader import Reader
+from aquasmart_station.services.swapping import MeterSwaps
 from aquasmart_station.services.timekeeping import Timekeeper
 
 from .water import drafts, stream_header
@@ -72,6 +73,7 @@ def reader_on(folder: Path, shelf: Shelf) -> Reader:
         timekeeper=Timekeeper(log, clock, BOARD.boot_id),
         new_id=uuid4,
         settings=ReaderSettings(SettingsWatch(OpsFile(folder / "ops.db"), clock.mono_ns), defaults, sensitivity),
+        swaps=MeterSwaps(ops=OpsFile(folder / "ops.db"), log=log, clock=clock),
     )
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from selenium import webdriver
+from selenium.common.exceptions import NoSuchElementException, StaleElementReferenceException
 from selenium.webdriver.chrome.service import Service
 
 ARGUMENTS = (
@@ -80,7 +81,7 @@ class Browser:
     def eventually(self, condition: Callable[[], Any], what: str) -> Any:
         """The condition's first true value. AssertionError naming `what` when there is none in time."""
         deadline = time.monotonic() + PATIENCE_S
-        while not (value := condition()):
+        while not (value := _now(condition)):
             assert time.monotonic() < deadline, f"waited in vain: {what}; the page says {self.text('body')[:2000]}"
             time.sleep(0.1)
         return value
@@ -93,6 +94,14 @@ class Browser:
         """The whole page as a PNG."""
         found = self.driver.execute_cdp_cmd("Page.captureScreenshot", {"captureBeyondViewport": True, "format": "png"})
         path.write_bytes(base64.b64decode(found["data"]))
+
+
+def _now(condition: Callable[[], Any]) -> Any:
+    """The condition's value; None while the page is being replaced under it."""
+    try:
+        return condition()
+    except (NoSuchElementException, StaleElementReferenceException):
+        return None
 
 
 def _program(*names: str) -> str:
