@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from fractions import Fraction
+from random import Random
 from uuid import UUID, uuid4
 
 from aquasmart_station.adapters.log_writer import LogWriter
@@ -34,8 +35,8 @@ def _header(epoch: UUID, opening: int, at_ms: int) -> StreamHeader:
     )
 
 
-def write_backlog(site: Site, *, events: int, streams: int) -> int:
-    """Write `events` rows of 6 counts each, 100 ms apart, in `streams` runs. Returns the volume in µl."""
+def write_backlog(site: Site, *, events: int, streams: int, dice: Random | None = None) -> int:
+    """Write `events` rows of 6 counts each, or of 1 to 99 by `dice`, 100 ms apart, in `streams` runs. Returns µl."""
     (site.root / "station").mkdir(exist_ok=True)
     writer = LogWriter(site.root / "station" / "log.db")
     writer.open()
@@ -47,7 +48,7 @@ def write_backlog(site: Site, *, events: int, streams: int) -> int:
         drafts = []
         for number in range(done, until):
             first = number == 0
-            counts += 0 if first else 6
+            counts += 0 if first else 6 if dice is None else dice.randrange(1, 100)
             kind = Kind.BASELINE if first else Kind.VOLUME
             drafts.append(Draft(header, kind, began_ms + number * 100, 1_000 + number * 100, counts))
         for start in range(0, len(drafts), 5_000):

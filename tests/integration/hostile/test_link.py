@@ -194,7 +194,8 @@ def test_s5_five_limited_stations_spread_out(own_house: House, make_outpost: Mak
     for station in stations:
         eventually(lambda station=station: _waits_ms(station), "a limited station to ask again")
     waits_ms = [_waits_ms(station)[0] for station in stations]
-    assert all(waited >= told * 1000 - 50 for waited, told in waits_ms), waits_ms
+    # By the timestamps they sign with, which follow the cloud's clock anew at each answer: a slow one moves them.
+    assert all(waited >= told * 1000 - 250 for waited, told in waits_ms), waits_ms
     # 0 to 5 s of their own on top of what the cloud said: five that were told at once do not return at once.
     returns = [waited for waited, _ in waits_ms]
     assert max(returns) - min(returns) > 200, waits_ms
