@@ -150,3 +150,17 @@ def test_the_supervisor_is_told(make_world: MakeWorld) -> None:
         for service in (sync, reader):
             assert service.stop() == 0
             assert "STOPPING=1" in service.messages
+
+
+def test_stopped_as_it_starts_it_commits_what_it_has_polled(world: World) -> None:
+    """Whatever the moment: it has not asked the meter yet, or what the meter told it is in the log."""
+    world.start("meter:tap-1")
+    world.take_baseline("steady")
+    world.await_flow()
+    world.site.stop("reader")
+    for step in range(5):
+        world.site.start("reader")
+        time.sleep(0.1 + 0.07 * step)
+        assert world.site.stop("reader") in {0, -signal.SIGTERM}
+        logged = max(row.counts for row in world.log.rows() if row.meter_id == "tap-1")
+        assert logged == world.site.meter_counts().lifetime, step

@@ -82,7 +82,9 @@ class Reader:
         self._finish()
 
     def _start(self) -> bool:
-        """Open the log and start polling; a log that cannot be opened is a recorded fault, tried again each second."""
+        """Open the log and start polling; a log that cannot be opened is a recorded fault, tried again each second.
+        False where we were told to stop before it was open. Told so later, what was polled is committed first.
+        """
         while not self._stop.is_set():
             try:
                 self._house.before_open()
@@ -101,9 +103,11 @@ class Reader:
                 if self._show(force=True):
                     self._watchdog.pet()
                 self._stop.wait(1.0)
+        else:
+            return False
         for poller in self._pollers:
             poller.start()
-        return not self._stop.is_set()
+        return True
 
     def cycle(self) -> None:
         """Wait for the next commit's time, commit, show."""
