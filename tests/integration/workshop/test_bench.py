@@ -47,7 +47,7 @@ def test_each_part_measures_and_writes_its_figures(part: str, tmp_path: Path) ->
         assert name in done.stdout
         if figure["value"] is None:
             assert figure["why_not"], f"{name} was not measured and does not say why"
-        else:
+        elif "grow" not in name:  # memory that did not grow is as it should be
             assert figure["value"] > 0
             # Some have nothing to stand beside: a process's memory, a part of another figure.
             assert figure["reference"] is None or figure["reference"] > 0
