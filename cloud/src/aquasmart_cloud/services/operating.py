@@ -66,11 +66,15 @@ def _resend_event(work: Work) -> Answer:
 
 
 def _update_result(work: Work) -> Answer:
-    """How far an image's update has come, with what follows from it for the roll-out."""
-    rollout_id, trace_id = work.payload["rollout_id"], work.operation.trace_id
-    if not rollouts.note_result(work.connection, work.station_id, work.payload, trace_id, work.now_ms):
-        return Refusal("not-found", f"there is no roll-out {rollout_id} for this station")
-    return {}
+    """How far an image's update has come, with what follows from it for the roll-out.
+
+    A roll-out that is not known (a cloud that was restored from a backup) is nothing that a station could mend: what it
+    told is kept, as an operation.
+    """
+    known = rollouts.note_result(
+        work.connection, work.station_id, work.payload, work.operation.trace_id, work.now_ms
+    )
+    return {"known": known}
 
 
 def _key_confirm(work: Work) -> Answer:

@@ -20,6 +20,7 @@ from .entry import DEFAULT_CONFIG, EX_CONFIG
 _COMMANDS = {
     "reader": ("aquasmart_station.cli.services", "reader"),
     "sync": ("aquasmart_station.cli.services", "sync"),
+    "update-agent": ("aquasmart_station.cli.services", "update_agent"),
     "status": ("aquasmart_station.cli.status", "status"),
     "watch": ("aquasmart_station.cli.watch", "watch"),
     "metrics": ("aquasmart_station.cli.metrics", "metrics"),
