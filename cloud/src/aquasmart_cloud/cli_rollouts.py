@@ -172,7 +172,7 @@ def show(wiring: Wiring, rollout_id: int, *, as_json: bool) -> None:
 @as_json
 @wired
 def stop(wiring: Wiring, rollout_id: int, reason: str, *, as_json: bool) -> None:
-    """Offer it to nobody any more; stations that are fetching cease. One that stopped by itself: you have seen to it."""
+    """Offer it to nobody any more; stations that fetch it cease. One that stopped by itself: you have seen to it."""
     with wiring.database.writing() as connection:
         rollouts.stop(connection, rollout_id, reason, _occasion())
     _show(wiring, rollout_id, as_json=as_json)
@@ -183,7 +183,7 @@ def stop(wiring: Wiring, rollout_id: int, reason: str, *, as_json: bool) -> None
 @as_json
 @wired
 def resume(wiring: Wiring, rollout_id: int, *, as_json: bool) -> None:
-    """Let a stopped one go on. Canaries that ended badly are given up; another must be good before everybody follows."""
+    """Let a stopped one go on. Canaries that ended badly are given up; another must be good before all follow."""
     with wiring.database.writing() as connection:
         rollouts.resume(connection, rollout_id, _occasion())
     _show(wiring, rollout_id, as_json=as_json)
@@ -196,7 +196,9 @@ def _show(wiring: Wiring, rollout_id: int, *, as_json: bool) -> None:
         return
     click.echo(_line(found))
     window = found["window"]
-    click.echo(f"window {window['from']}-{window['to']}, in {found['time_zone']} where a station has no zone of its own")
+    click.echo(
+        f"window {window['from']}-{window['to']}, in {found['time_zone']} where a station has no zone of its own"
+    )
     if found["reason"]:
         click.echo(f"why: {found['reason']}")
     for each in found["stations"]:

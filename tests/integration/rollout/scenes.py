@@ -1,8 +1,8 @@
 """Roll-outs to real stations: a cloud, its bundles, and update agents that are the real process.
 
 Where RAUC itself would be asked, a program of the tests answers (tests/fakes/rauc_program.py), found by PATH like the
-real one; so does `systemctl`, which here only writes down that it was asked to restart the board. A boot cannot be
-made here: what a new boot would find is written as the image and RAUC leave it (`boot`). Real boots are in tests/update.
+real one; so does `systemctl`, which here only writes down that it was asked to restart the board. A boot cannot be made
+here: what a new boot would find is written as the image and RAUC leave it (`boot`). Real boots are in tests/update.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ def test_an_update_from_the_command_to_the_new_image(make_board: MakeBoard, flee
     board, bundle = make_board("happy"), fleet.bundle()
     board.run()
     rollout_id = fleet.start(bundle, "happy")
-    eventually(lambda: board.reboots(), "the board restarted")
+    eventually(board.reboots, "the board restarted")
     assert board.installed() == bundle.path.read_bytes()
     fleet.await_state(rollout_id, board, "installed")
     board.boot(NEW, good=False)
@@ -39,7 +39,7 @@ def test_a_new_image_that_does_not_prove_itself_is_told(make_board: MakeBoard, f
     board, bundle = make_board("falls"), fleet.bundle()
     board.run()
     rollout_id = fleet.start(bundle, "falls")
-    eventually(lambda: board.reboots(), "the board restarted")
+    eventually(board.reboots, "the board restarted")
     board.boot(OLD, good=False)
     fleet.await_state(rollout_id, board, "fell-back")
     shown = fleet.show(rollout_id)
@@ -121,7 +121,7 @@ def test_the_window_is_kept_and_a_downloaded_bundle_waits_for_the_next(make_boar
     eventually(lambda: "waits for its window" in board.agent_says(), "the agent waits again")
     assert (board.installed(), board.cuts()) == (b"", fetched)
     fleet.open_window(rollout_id, window())
-    eventually(lambda: board.reboots(), "the board restarted")
+    eventually(board.reboots, "the board restarted")
     assert board.cuts() == fetched
 
 
@@ -140,7 +140,7 @@ def test_nothing_is_begun_while_water_runs_or_the_meter_is_not_read(make_board: 
     assert (board.cuts(), board.results()) == ([], [])
     board.start("reader")
     board.with_flow("idle")
-    eventually(lambda: board.reboots(), "the board restarted")
+    eventually(board.reboots, "the board restarted")
     fleet.await_state(rollout_id, board, "installed")
 
 
@@ -160,7 +160,7 @@ def test_a_roll_out_that_was_stopped_ceases_and_resumes_where_it_was(make_board:
     assert board.part.stat().st_size == have
     fleet.cloud("rollout", "resume", str(rollout_id))
     board.slow_link(0.0)
-    eventually(lambda: board.reboots(), "the board restarted")
+    eventually(board.reboots, "the board restarted")
     assert board.installed() == bundle.path.read_bytes()
     assert board.cuts()[-1][1] == bundle.size_bytes - 1
     assert have in [begin for begin, _ in board.cuts()]
@@ -186,12 +186,12 @@ def test_the_others_follow_when_the_canary_is_good(make_board: MakeBoard, fleet:
     for board in (canary, other):
         board.run()
     rollout_id = fleet.start(bundle, "follow", "--canary", canary.station_id)
-    eventually(lambda: canary.reboots(), "the canary restarted")
+    eventually(canary.reboots, "the canary restarted")
     fleet.await_state(rollout_id, canary, "installed")
     assert other.cuts() == []
     canary.boot(NEW, good=True)
     fleet.await_state(rollout_id, canary, "good")
-    eventually(lambda: other.reboots(), "the other restarted")
+    eventually(other.reboots, "the other restarted")
     other.boot(NEW, good=True)
     fleet.await_state(rollout_id, other, "good")
     eventually(lambda: fleet.show(rollout_id)["state"] == "finished", "the roll-out finished")

@@ -34,7 +34,12 @@ SAMPLES: dict[str, dict[str, Any]] = {
     "key_confirm": {"key_id": "k2", "base_key_id": "k1", "nonce": "0" * 64},
     "resend_event": {"stream": "0b9c", "seq": 7, "kind": "pour"},
     "update_result": {
-        "rollout_id": 1, "state": "good", "version": "2", "number": 2, "detail": "", "at_ms": 1_763_676_000_123,
+        "rollout_id": 1,
+        "state": "good",
+        "version": "2",
+        "number": 2,
+        "detail": "",
+        "at_ms": 1_763_676_000_123,
     },
 }
 

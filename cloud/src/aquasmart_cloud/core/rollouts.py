@@ -10,7 +10,13 @@ import re
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-DOWNLOADING, DOWNLOADED, WAITING, INSTALLING, INSTALLED = "downloading", "downloaded", "waiting", "installing", "installed"
+DOWNLOADING, DOWNLOADED, WAITING, INSTALLING, INSTALLED = (
+    "downloading",
+    "downloaded",
+    "waiting",
+    "installing",
+    "installed",
+)
 GOOD, FELL_BACK, REFUSED, FAILED = "good", "fell-back", "refused", "failed"
 RESULTS = (DOWNLOADING, DOWNLOADED, WAITING, INSTALLING, INSTALLED, GOOD, FELL_BACK, REFUSED, FAILED)
 """What a station tells of an update, in the order in which it may come."""

@@ -33,7 +33,9 @@ def read_facts(bundle: Path, keyring: Path) -> Facts | None:
         raise NoBundle("rauc did not come to an end with this bundle", "try 'rauc info' on it by hand") from fault
     if done.returncode:
         said = done.stderr.decode(errors="replace").strip().splitlines()
-        raise NoBundle(f"rauc does not accept this bundle: {said[-1][:300] if said else done.returncode}", "sign it anew")
+        raise NoBundle(
+            f"rauc does not accept this bundle: {said[-1][:300] if said else done.returncode}", "sign it anew"
+        )
     try:
         document = json.loads(done.stdout)
         return Facts(str(document["version"]), int(document["build"]), str(document["compatible"]))

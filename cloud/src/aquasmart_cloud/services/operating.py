@@ -71,9 +71,7 @@ def _update_result(work: Work) -> Answer:
     A roll-out that is not known (a cloud that was restored from a backup) is nothing that a station could mend: what it
     told is kept, as an operation.
     """
-    known = rollouts.note_result(
-        work.connection, work.station_id, work.payload, work.operation.trace_id, work.now_ms
-    )
+    known = rollouts.note_result(work.connection, work.station_id, work.payload, work.operation.trace_id, work.now_ms)
     return {"known": known}
 
 

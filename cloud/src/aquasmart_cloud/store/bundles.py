@@ -84,4 +84,4 @@ def forget(connection: Connection, bundle: Bundle, now_ms: int) -> None:
 
 
 def _bundle(row: Any) -> Bundle:
-    return Bundle(*row[:5], bool(row[5]), *row[6:])
+    return Bundle._make((*row[:5], bool(row[5]), *row[6:]))

@@ -127,7 +127,7 @@ def offered(connection: Connection, station_id: str) -> tuple[Offer, bool] | Non
     wanted = rules.concerns(state, stage, canary=bool(canary), station_state=own)
     if wanted is False:
         return None
-    bundle = Bundle(*rest[:5], bool(rest[5]), *rest[6:])
+    bundle = Bundle._make((*rest[:5], bool(rest[5]), *rest[6:]))
     return Offer(rollout_id, wanted is None, Window(since, until), zone, bundle), offered_at is None
 
 
@@ -210,9 +210,7 @@ def _next_stage(connection: Connection, rollout_id: int, occasion: Occasion) -> 
         intake_log.note(connection, CLOUD, occasion, "rollout-for-all", {"rollout": rollout_id})
 
 
-def _change(
-    connection: Connection, rollout_id: int, state: str, by: str, reason: str, occasion: Occasion
-) -> None:
+def _change(connection: Connection, rollout_id: int, state: str, by: str, reason: str, occasion: Occasion) -> None:
     connection.execute(_SET_STATE, (state, occasion.now_ms, by, reason[:LONGEST_DETAIL], rollout_id))
     words = {RUNNING: "rollout-resumed", STOPPED: "rollout-stopped", FINISHED: "rollout-finished"}
     detail = {"rollout": rollout_id, "reason": reason, "itself": by == ITSELF}

@@ -38,9 +38,7 @@ UPDATE_PATHS: Schema = {
             "summary": "What this station is offered; null where there is nothing. Signed both ways",
             "security": STATION,
             "responses": answers(
-                object_of(
-                    meta={"type": "object"}, data=object_of(update={"oneOf": [ref("Update"), {"type": "null"}]})
-                )
+                object_of(meta={"type": "object"}, data=object_of(update={"oneOf": [ref("Update"), {"type": "null"}]}))
             ),
         }
     },

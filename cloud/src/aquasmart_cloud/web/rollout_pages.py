@@ -89,9 +89,7 @@ def add_bundle() -> ResponseReturnValue:
     number = upload.fields.get("number", "").strip()
     if number and not (number.isascii() and number.isdecimal() and len(number) < 11):
         raise Refusal("invalid", "The number of a bundle is a whole number from 1.")
-    said = Said(
-        upload.fields.get("version", "").strip(), int(number or 0), upload.fields.get("compatible", "").strip()
-    )
+    said = Said(upload.fields.get("version", "").strip(), int(number or 0), upload.fields.get("compatible", "").strip())
     shelf().add(upload.pieces(), said, occasion(PERSON))
     return redirect(url_for("rollout_pages.listing"), 303)
 

@@ -137,11 +137,11 @@ class UpdateFolder:
         """What the present image says of itself; None where it says nothing that can be understood."""
         try:
             said = json.loads(self._image_file.read_text(encoding="utf-8"))
-            image = Image(said["version"], said["number"], said["compatible"])
+            version, number, compatible = said["version"], said["number"], said["compatible"]
         except (OSError, ValueError, TypeError, KeyError, RecursionError):
             return None
-        fit = isinstance(image.version, str) and isinstance(image.number, int) and isinstance(image.compatible, str)
-        return image if fit else None
+        fit = isinstance(version, str) and type(number) is int and isinstance(compatible, str)
+        return Image(version, number, compatible) if fit else None
 
     def highest_good(self) -> int:
         """The highest number that was marked good on this station; 0 where none was, or where that is unreadable."""

@@ -1,7 +1,7 @@
 """Where `aquasmart` begins. The services start without the command line's machinery, which is a fifth of a reader.
 
-Only the plain form that systemd uses is taken here: `aquasmart [--config FILE] reader|sync|update-agent`. Everything else, a
-wrong word or `--help` included, goes to cli/main.py, which knows the same commands.
+Only the plain form that systemd uses is taken here: `aquasmart [--config FILE] reader|sync|update-agent`. Everything
+else, a wrong word or `--help` included, goes to cli/main.py, which knows the same commands.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Updates of the image: when it is the time for what. Pure: clocks, the offer and what the station shows are parameters.
+"""Updates of the image: when it is the time for what. Pure: clocks, offer and what the station shows are parameters.
 
 An update goes through `""` (offered), downloading, downloaded, waiting, installing, installed, and ends as good,
 fell-back, refused or failed. `next_action` says from any of these what is to be done now, so that a process that was
@@ -15,7 +15,13 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 OFFERED = ""
-DOWNLOADING, DOWNLOADED, WAITING, INSTALLING, INSTALLED = "downloading", "downloaded", "waiting", "installing", "installed"
+DOWNLOADING, DOWNLOADED, WAITING, INSTALLING, INSTALLED = (
+    "downloading",
+    "downloaded",
+    "waiting",
+    "installing",
+    "installed",
+)
 GOOD, FELL_BACK, REFUSED, FAILED = "good", "fell-back", "refused", "failed"
 ENDED = frozenset({GOOD, FELL_BACK, REFUSED, FAILED})
 

@@ -12,7 +12,18 @@ from dataclasses import dataclass, field, replace
 
 from ..core.conversation import CloudClock, Identity, SignedRequest, answered_at_ms, is_signed, signed_request
 from ..core.keyring import KeyRing
-from ..core.outcome import Answer, Delivered, Hold, KeyRefused, LaneName, NoAnswer, Outcome, Skewed, Unverified, outcome_of
+from ..core.outcome import (
+    Answer,
+    Delivered,
+    Hold,
+    KeyRefused,
+    LaneName,
+    NoAnswer,
+    Outcome,
+    Skewed,
+    Unverified,
+    outcome_of,
+)
 from ..core.ports import Clock, Courier, InFlight
 from ..core.tracing import RequestSpan, span_id, traceparent
 

@@ -275,9 +275,7 @@ class UpdateAgent:
         last = min(offset + self._piece, progress.size_bytes) - 1
         headers = {"Range": f"bytes={offset}-{last}", "If-Range": f'"{progress.sha256}"'}
         target = f"{BUNDLES}{progress.sha256}"
-        return self._ask(
-            Asked(target, b"", secrets.token_hex(16), method="GET", headers=headers, as_bytes=True)
-        )
+        return self._ask(Asked(target, b"", secrets.token_hex(16), method="GET", headers=headers, as_bytes=True))
 
     def _check(self) -> None:
         progress = self._need()
@@ -385,7 +383,7 @@ class UpdateAgent:
         )
 
     def _missing_bytes(self, rest_bytes: int) -> int:
-        """What lacks for so much more of the bundle, what the log may need, and a margin; below 0: that much is left."""
+        """What lacks for so much more of the bundle, what the log may need and a margin; below 0: so much is left."""
         return rest_bytes + MARGIN_BYTES + self._around.log_needs_bytes() - self._folder.free_bytes()
 
     def _at_ms(self) -> int | None:
