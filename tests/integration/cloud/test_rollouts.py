@@ -222,8 +222,9 @@ def test_results_that_come_again_late_or_twice_change_nothing(
 ) -> None:
     sender, key = cloud.station(), str(uuid4())
     rollout_id = start(command, bundle, "--all")
-    tell(sender, rollout_id, "installed", key=key)
-    tell(sender, rollout_id, "installed", key=key)
+    for _ in range(2):
+        tell(sender, rollout_id, "installed", key=key, trace_id="ab" * 16)
+    tell(sender, rollout_id, "installed")
     tell(sender, rollout_id, "downloading")
     [station] = command("rollout", "show", str(rollout_id))["stations"]
     assert station["state"] == "installed"
@@ -439,7 +440,14 @@ class Browser:
         return self.client.post(path, data={"form": self.form} | fields)
 
 
-def test_the_pages_do_it_all(cloud: CloudUnderTest, bundle: MadeBundle) -> None:
+@pytest.fixture
+def small(tmp_path: Path) -> MadeBundle:
+    """One that the test's own client keeps in memory."""
+    return make_bundle(tmp_path / "small.raucb")
+
+
+def test_the_pages_do_it_all(cloud: CloudUnderTest, small: MadeBundle) -> None:
+    bundle = small
     sender, person = cloud.station(), Browser(cloud)
     assert "There is no bundle yet" in person.see("/rollouts")
     facts = {"version": "1.5.0", "number": "13", "compatible": "aquasmart-test"}
@@ -464,7 +472,8 @@ def test_the_pages_do_it_all(cloud: CloudUnderTest, bundle: MadeBundle) -> None:
     assert person.client.get("/rollouts/2").status_code == 404
 
 
-def test_strangers_and_other_sites_change_nothing(cloud: CloudUnderTest, bundle: MadeBundle, tmp_path: Path) -> None:
+def test_strangers_and_other_sites_change_nothing(cloud: CloudUnderTest, small: MadeBundle, tmp_path: Path) -> None:
+    bundle = small
     stranger, person = cloud.app.test_client(), Browser(cloud)
     person.see("/rollouts")
     data = bundle.path.read_bytes()
@@ -482,7 +491,11 @@ def test_strangers_and_other_sites_change_nothing(cloud: CloudUnderTest, bundle:
     assert not folder.exists() or list(folder.iterdir()) == []
 
 
-def test_an_upload_that_is_none_is_refused_in_words(cloud: CloudUnderTest, bundle: MadeBundle, tmp_path: Path) -> None:
+def test_an_upload_that_is_none_is_refused_in_words(cloud: CloudUnderTest, small: MadeBundle, tmp_path: Path) -> None:
+    bundle = small
+    services = cloud.app.extensions["aquasmart"]
+    updates = replace(cloud.config.updates, most_bytes=300_000)
+    cloud.app.extensions["aquasmart"] = replace(services, config=replace(cloud.config, updates=updates))
     person = Browser(cloud)
     person.see("/rollouts")
     data = bundle.path.read_bytes()
@@ -491,7 +504,8 @@ def test_an_upload_that_is_none_is_refused_in_words(cloud: CloudUnderTest, bundl
         ({"file": (io.BytesIO(data[:-5000]), "b")} | facts, 422, "no RAUC bundle"),
         ({"file": (io.BytesIO(data), "b"), "number": "many"}, 422, "whole number"),
         (facts, 415, "form with a file"),
-        ({"file": (io.BytesIO(bytes(9 << 20)), "b")} | facts, 413, ""),
+        ({"file": (io.BytesIO(bytes(310_000)), "b")} | facts, 422, "AQUASMART_BUNDLE_MOST_MIB"),
+        ({"file": (io.BytesIO(bytes(400_000)), "b")} | facts, 413, ""),
     ):
         answer = person.send("/bundles", **fields)
         assert (answer.status_code, says in answer.text) == (status, True), answer.text
@@ -502,5 +516,5 @@ def test_an_upload_that_is_none_is_refused_in_words(cloud: CloudUnderTest, bundl
     answer = whole(
         "/bundles", data=head.encode() + data[:200_000], content_type=f"multipart/form-data; boundary={boundary}"
     )
-    assert (answer.status_code, "broke off" in answer.text) == (400, True)
+    assert (answer.status_code, "broke off" in answer.text) == (400, True), answer.text
     assert list((tmp_path / "bundles").iterdir()) == []

@@ -1,4 +1,4 @@
-"""`GET /v1/update`, `GET /v1/bundles/{sha256}`: what a station is offered, and the bundle itself (docs/protocol.md §10).
+"""`GET /v1/update`, `GET /v1/bundles/{sha256}`: what a station is offered, and the bundle (docs/protocol.md §10).
 
 A piece of up to SIGNED_BYTES is read and signed like any answer, so that what was changed on the way is fetched again
 at once. Anything longer is streamed as it lies on the disk and is not signed: its SHA-256 is in the signed offer.

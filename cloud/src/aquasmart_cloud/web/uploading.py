@@ -17,6 +17,7 @@ from aquasmart_cloud.core.problems import Refusal
 PIECE_BYTES = 256 * 1024
 MOST_FIELD_BYTES = 4_096
 MOST_FIELDS = 20
+BROKE_OFF = "The form broke off. Nothing of it was kept; send it again."
 
 
 class Upload:
@@ -59,7 +60,7 @@ class Upload:
                 yield bytes(event.data)
             if not event.more_data:
                 return
-        raise Refusal("malformed", "The file broke off. Nothing of it was kept; send it again.")
+        raise Refusal("malformed", BROKE_OFF)
 
     def _decoded(self) -> Iterator[Field | File | Data]:
         ended = False
@@ -67,10 +68,10 @@ class Upload:
             try:
                 event = self._decoder.next_event()
             except ValueError as fault:
-                raise Refusal("malformed", "The form cannot be read.") from fault
+                raise Refusal("malformed", BROKE_OFF if ended else "The form cannot be read.") from fault
             if isinstance(event, NeedData):
                 if ended:
-                    raise Refusal("malformed", "The form broke off. Nothing of it was kept; send it again.")
+                    raise Refusal("malformed", BROKE_OFF)
                 piece = self._read()
                 ended = not piece
                 self._feed(piece)
@@ -83,7 +84,7 @@ class Upload:
         try:
             self._decoder.receive_data(piece or None)
         except ValueError as fault:
-            raise Refusal("malformed", "The form broke off. Nothing of it was kept; send it again.") from fault
+            raise Refusal("malformed", BROKE_OFF) from fault
 
     def _read(self) -> bytes:
         try:

@@ -62,30 +62,26 @@ class RaucCommand:
             raise InstallFault(f"{self._program} cannot be started: {fault}", hint="Is rauc installed?") from fault
         lines: deque[str] = deque(maxlen=20)
         assert process.stdout is not None
-        # A thread, since a pipe that nobody empties would stop the program; the loop below is what shows life.
+        # A thread, since a pipe that nobody empties would stop the program. It ends when the program does; the loop below
+        # is what shows life.
         reading = threading.Thread(target=lambda: lines.extend(process.stdout or ()), daemon=True)
         reading.start()
         ends_s = time.monotonic() + INSTALL_S
         try:
-            while (status := _ended(process)) is None:
+            while reading.is_alive():
+                reading.join(LOOK_S)
                 if time.monotonic() > ends_s:
                     raise InstallFault("the installation did not come to an end within an hour")
                 on_progress(lines[-1].strip() if lines else "")
+        except BaseException:
+            process.kill()
+            raise
         finally:
-            if process.poll() is None:
-                process.kill()
-                process.wait()
+            status = process.wait()
             reading.join(5)
             process.stdout.close()
         if status:
             raise InstallFault(f"rauc could not install it: {_last(chr(10).join(lines))}")
-
-
-def _ended(process: subprocess.Popen[str]) -> int | None:
-    try:
-        return process.wait(LOOK_S)
-    except subprocess.TimeoutExpired:
-        return None
 
 
 def _last(text: str) -> str:

@@ -1,8 +1,8 @@
 """What became of an update, put into the operations' queue: each state of a roll-out once, whatever is repeated.
 
 Progress is kept in another file than the queue, so the two cannot be one transaction. Instead the queue itself is
-asked, within the transaction that would add to it, whether it has this result: a process that was killed between the two
-repeats the step and adds nothing.
+asked, within the transaction that would add to it, whether it has this result: a process that was killed between the
+two repeats the step and adds nothing.
 """
 
 from __future__ import annotations

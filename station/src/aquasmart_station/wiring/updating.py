@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import subprocess
+import threading
 import time
 
 from ..adapters.clock import SystemClock, boot_id
@@ -29,7 +30,6 @@ from .running import Stopper, held
 
 REBOOT = ("systemctl", "reboot")
 REBOOT_S = 30.0
-SLEEP_S = 0.2
 
 
 def run_update_agent(config: Config) -> None:
@@ -40,11 +40,12 @@ def run_update_agent(config: Config) -> None:
     with held(folder.folder / "update.lock", watchdog, stopper, what="update agent") as ours:
         if not ours:
             return
-        agent = _agent(config, folder, watchdog, stopper)
+        agent, stop = _agent(config, folder, watchdog, stopper), threading.Event()
+        stopper.tell(stop.set)
         watchdog.ready()
         try:
-            while not stopper.asked:
-                _sleep(agent.cycle(), stopper)
+            while not stop.is_set():
+                stop.wait(agent.cycle())
         except Stopping:
             pass
         finally:
@@ -113,9 +114,3 @@ def _reboot() -> None:
         raise StationError(f"this station cannot be restarted: {fault}") from fault
     if done.returncode:
         raise StationError(f"this station cannot be restarted: {done.stderr.strip()[:200]}")
-
-
-def _sleep(wait_s: float, stopper: Stopper) -> None:
-    ends_s = time.monotonic() + wait_s
-    while not stopper.asked and (left_s := ends_s - time.monotonic()) > 0:
-        time.sleep(min(SLEEP_S, left_s))
