@@ -228,8 +228,10 @@ class Board(Outpost):
         self.relay.policy = policy if delay_s else None
 
     def results(self) -> list[str]:
-        """What the station's own queue holds of results, in order."""
+        """What the station's own queue holds of results, in order; nothing while there is no queue."""
         path = self.root / "station" / "ops.db"
+        if not path.exists():
+            return []
         with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=10)) as connection:
             query = "SELECT parameters FROM operation WHERE type = 'update_result' ORDER BY id"
             return [json.loads(row[0])["state"] for row in connection.execute(query).fetchall()]

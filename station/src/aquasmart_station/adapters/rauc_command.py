@@ -62,24 +62,24 @@ class RaucCommand:
             raise InstallFault(f"{self._program} cannot be started: {fault}", hint="Is rauc installed?") from fault
         lines: deque[str] = deque(maxlen=20)
         assert process.stdout is not None
-        # A thread, since a pipe that nobody empties would stop the program. It ends when the program does; the loop below
-        # is what shows life.
+        # A thread, since a pipe that nobody empties would stop the program. It ends when the program does; the loop
+        # below is what shows life.
         reading = threading.Thread(target=lambda: lines.extend(process.stdout or ()), daemon=True)
         reading.start()
         ends_s = time.monotonic() + INSTALL_S
         try:
-            while reading.is_alive():
+            while reading.is_alive() and time.monotonic() < ends_s:
                 reading.join(LOOK_S)
-                if time.monotonic() > ends_s:
-                    raise InstallFault("the installation did not come to an end within an hour")
                 on_progress(lines[-1].strip() if lines else "")
-        except BaseException:
-            process.kill()
-            raise
         finally:
+            in_time = not reading.is_alive()
+            if not in_time:
+                process.kill()
             status = process.wait()
             reading.join(5)
             process.stdout.close()
+        if not in_time:
+            raise InstallFault("the installation did not come to an end within an hour")
         if status:
             raise InstallFault(f"rauc could not install it: {_last(chr(10).join(lines))}")
 

@@ -8,8 +8,8 @@ while water runs, or while the present image does not read its meters.
 
 from __future__ import annotations
 
+import hashlib
 import re
-import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -271,7 +271,8 @@ def _not_now(window: Window, facts: Facts) -> str:
 def place_in_window(station_id: str, rollout_id: int) -> float:
     """This station's place in the first half of a window, in [0, 1): the same after every restart, so that a fleet
     that is offered one bundle does not fetch it in the same minute."""
-    return zlib.crc32(f"{station_id}:{rollout_id}".encode()) / 2**32
+    digest = hashlib.sha256(f"{station_id}:{rollout_id}".encode()).digest()
+    return int.from_bytes(digest[:6], "big") / 2**48
 
 
 def believed_ms(cloud_ms: int | None, wall_ms: int, quality: str) -> int | None:
