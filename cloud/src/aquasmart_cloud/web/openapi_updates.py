@@ -46,11 +46,8 @@ UPDATE_PATHS: Schema = {
         "get": {
             "operationId": "fetchBundle",
             "summary": "The bundle that this station is offered; a range of up to 1 MiB is signed, more is not",
-            "parameters": [
-                path("sha256", _SHA256),
-                {"name": "Range", "in": "header", "schema": TEXT, "description": "one range of bytes"},
-                {"name": "If-Range", "in": "header", "schema": TEXT, "description": "the entity tag: its SHA-256"},
-            ],
+            "description": "`Range` with one range of bytes, `If-Range` with the entity tag, which is the SHA-256.",
+            "parameters": [path("sha256", _SHA256)],
             "security": STATION,
             "responses": answers(None)
             | {
