@@ -21,7 +21,7 @@ OFFER = Offer(3, False, Window(120, 300), SHA256, 1_000, NEW)
 BEGUN = Progress.of(OFFER)
 FACTS = Facts(
     at_ms=MIDNIGHT_MS + 4 * HOUR_MS,
-    draw=0.0,
+    place=0,
     unfit="",
     image=OLD,
     highest_good=12,
@@ -126,13 +126,13 @@ def test_the_time_must_be_known_and_the_window_open() -> None:
 
 
 def test_a_fleet_does_not_fetch_in_the_same_minute_and_none_later_than_half_of_the_window() -> None:
-    at_two = replace(FACTS, at_ms=MIDNIGHT_MS + 2 * HOUR_MS, draw=0.5)
+    at_two = replace(FACTS, at_ms=MIDNIGHT_MS + 2 * HOUR_MS, place=m.PLACES // 2)
     assert "turn to download comes in 46 min" in why(m.next_action(BEGUN, OFFER, at_two))
     assert m.next_action(BEGUN, OFFER, replace(at_two, at_ms=MIDNIGHT_MS + 2 * HOUR_MS + 2_700_000)) == m.Fetch(0)
     assert m.next_action(BEGUN, OFFER, replace(at_two, have_bytes=5)) == m.Fetch(5)
     places = [m.place_in_window(f"station-{number}", 3) for number in range(1_000)]
-    assert all(0 <= each < 1 for each in places)
-    tenths = [sum(int(each * 10) == tenth for each in places) for tenth in range(10)]
+    assert all(0 <= each < m.PLACES for each in places)
+    tenths = [sum(each * 10 // m.PLACES == tenth for each in places) for tenth in range(10)]
     assert min(tenths) > 60
     assert places == [m.place_in_window(f"station-{number}", 3) for number in range(1_000)]
     assert places[0] != m.place_in_window("station-0", 4)
@@ -195,7 +195,7 @@ progresses = st.one_of(
 facts = st.builds(
     Facts,
     at_ms=st.one_of(st.none(), st.integers(MIDNIGHT_MS, MIDNIGHT_MS + 24 * HOUR_MS)),
-    draw=st.floats(0, 0.999),
+    place=st.integers(0, m.PLACES - 1),
     unfit=st.sampled_from(["", "water runs"]),
     image=st.sampled_from([None, OLD, NEW, replace(NEW, compatible="other")]),
     highest_good=st.integers(0, 14),

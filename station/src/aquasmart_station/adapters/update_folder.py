@@ -18,6 +18,7 @@ from typing import Any
 
 from ..core.errors import StationError
 from ..core.maintenance import Image, Progress, read_progress
+from ..core.signing import same
 from .durable_files import sync_folder, write_durably
 from .log_file import free_bytes
 
@@ -115,7 +116,7 @@ class UpdateFolder:
                 self._check = check
                 return None
             self._check = None
-            if check.digest.hexdigest() != sha256 or path.stat().st_size != size_bytes:
+            if not same(check.digest.hexdigest(), sha256) or path.stat().st_size != size_bytes:
                 self.clear()
                 return False
             if path == self._part:

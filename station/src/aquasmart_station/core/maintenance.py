@@ -26,12 +26,13 @@ GOOD, FELL_BACK, REFUSED, FAILED = "good", "fell-back", "refused", "failed"
 ENDED = frozenset({GOOD, FELL_BACK, REFUSED, FAILED})
 
 DAY_MIN = 1_440
+PLACES = 1 << 20
 MINUTE_MS = 60_000
 MOST_INSTALLS = 3
 """An installation that was cut off so often is not tried again: something ends it each time."""
 MOST_SPOILT = 3
 """So many whole downloads that were not what the cloud had named: then it is not the way's doing."""
-FRESH_ANSWER_S = 300.0
+FRESH_ANSWER_S = 300
 """Nothing is installed upon an answer of the cloud that is older: the roll-out may have been stopped since."""
 
 _CLOCK = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])")
@@ -116,8 +117,8 @@ class Facts:
 
     at_ms: int | None
     """The time, None where no clock is to be believed."""
-    draw: float
-    """In [0, 1): this station's place in the first half of the window."""
+    place: int
+    """This station's place in the first half of the window, of `PLACES`."""
     unfit: str
     """Why nothing may be done just now: a meter that is not read, water that runs. Empty where all is still."""
     image: Image | None
@@ -229,7 +230,7 @@ def _under_way(progress: Progress, offer: Offer, facts: Facts) -> Action:
         return Rest(closed, waits=whole and facts.checked)
     if not whole:
         opened_ms = offer.window.open_for_ms(facts.at_ms or 0) or 0
-        wait_ms = int(facts.draw * offer.window.length_min * MINUTE_MS / 2) - opened_ms
+        wait_ms = facts.place * offer.window.length_min * MINUTE_MS // (2 * PLACES) - opened_ms
         if wait_ms > 0 and facts.have_bytes == 0:
             return Rest(f"its turn to download comes in {wait_ms // MINUTE_MS + 1} min")
         if facts.short_bytes:
@@ -268,11 +269,11 @@ def _not_now(window: Window, facts: Facts) -> str:
     return facts.unfit
 
 
-def place_in_window(station_id: str, rollout_id: int) -> float:
-    """This station's place in the first half of a window, in [0, 1): the same after every restart, so that a fleet
+def place_in_window(station_id: str, rollout_id: int) -> int:
+    """This station's place in the first half of a window, of `PLACES`: the same after every restart, so that a fleet
     that is offered one bundle does not fetch it in the same minute."""
     digest = hashlib.sha256(f"{station_id}:{rollout_id}".encode()).digest()
-    return int.from_bytes(digest[:6], "big") / 2**48
+    return int.from_bytes(digest[:8], "big") % PLACES
 
 
 def believed_ms(cloud_ms: int | None, wall_ms: int, quality: str) -> int | None:

@@ -371,7 +371,7 @@ class UpdateAgent:
         rest = 0 if offer is None else max(0, offer.size_bytes - have)
         return Facts(
             at_ms=self._at_ms(),
-            draw=0.0 if offer is None else rules.place_in_window(self._around.station_id, offer.rollout_id),
+            place=0 if offer is None else rules.place_in_window(self._around.station_id, offer.rollout_id),
             unfit=unfit,
             image=self._folder.image(),
             highest_good=self._folder.highest_good(),

@@ -1,102 +1,21 @@
-"""Roll-outs in the cloud: what stations are offered, what their results lead to, the operator's commands and pages."""
+"""Roll-outs in the cloud: what stations are offered, what their results lead to, the operator's commands."""
 
 from __future__ import annotations
 
-import io
-import json
-import re
-from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
 import pytest
 from click.testing import CliRunner
 from werkzeug.test import TestResponse
 
-from aquasmart_cloud import cli, cli_wiring
+from aquasmart_cloud import cli
 from aquasmart_cloud.services.alerting import Alerting
 from aquasmart_cloud.store import policy
 from aquasmart_cloud.store.config_documents import Documents
 from tests.fakes.rauc_bundle import MadeBundle, make_bundle
-from tests.integration.cloud.operating import operate
+from tests.integration.cloud.rollouts.scenes import Command, add, ask, fetch, start, status_of, tell, trail
 from tests.integration.cloud.senders import CloudUnderTest, Sender
-from tests.integration.store.stores import Store
-
-TOKEN = "correct-horse-battery-staple"
-
-
-@pytest.fixture
-def cloud(store: Store, tmp_path: Path) -> Iterator[CloudUnderTest]:
-    """With a folder for bundles."""
-    with store.cloud(tmp_path) as made:
-        updates = replace(made.config.updates, folder=tmp_path / "bundles", most_bytes=8 << 20)
-        made.config = replace(made.config, updates=updates)
-        services = made.app.extensions["aquasmart"]
-        made.app.extensions["aquasmart"] = replace(services, config=made.config)
-        yield made
-
-
-Command = Callable[..., Any]
-
-
-@pytest.fixture
-def command(cloud: CloudUnderTest, monkeypatch: pytest.MonkeyPatch) -> Command:
-    """Runs `aquasmart-cloud … --json` on this cloud: what it says, or its exit status and words where it fails."""
-    monkeypatch.setattr(cli_wiring.Config, "or_exit", classmethod(lambda _: cloud.config))
-
-    def run(*words: str) -> Any:
-        done = CliRunner().invoke(cli.main, [*words, "--json"])
-        return json.loads(done.stdout) if done.exit_code == 0 else (done.exit_code, done.stderr)
-
-    return run
-
-
-@pytest.fixture
-def bundle(tmp_path: Path) -> MadeBundle:
-    return make_bundle(tmp_path / "made.raucb", blocks=600)
-
-
-def add(command: Command, bundle: MadeBundle) -> str:
-    words = ("--version", bundle.version, "--number", str(bundle.number), "--compatible", bundle.compatible)
-    return str(command("bundle", "add", str(bundle.path), *words)["sha256"])
-
-
-def start(command: Command, bundle: MadeBundle, *words: str) -> int:
-    return int(command("rollout", "start", add(command, bundle), *(words or ("--all",)))["rollout_id"])
-
-
-def ask(sender: Sender) -> dict[str, Any] | None:
-    answer = sender.request(b"", target="/v1/update", method="GET")
-    assert answer.status_code == 200, answer.text
-    assert "X-Signature" in answer.headers
-    found: dict[str, Any] | None = answer.json["data"]["update"]
-    return found
-
-
-def fetch(sender: Sender, sha256: str, **headers: str) -> TestResponse:
-    extra = {name.replace("_", "-"): value for name, value in headers.items()}
-    return sender.request(b"", target=f"/v1/bundles/{sha256}", method="GET", extra=extra)
-
-
-def status_of(sender: Sender, sha256: str, **headers: str) -> int:
-    """How a fetch is answered; the answer is let go unread, as by somebody who hangs up."""
-    answer = fetch(sender, sha256, **headers)
-    answer.close()
-    return answer.status_code
-
-
-def tell(sender: Sender, rollout_id: int, state: str, detail: str = "", **how: Any) -> None:
-    payload = {"rollout_id": rollout_id, "state": state, "version": "1.5.0", "number": 13}
-    payload |= {"detail": detail, "at_ms": sender.cloud.now_ms}
-    answer = operate(sender, "update_result", payload, **how)
-    assert answer.status_code == 200, answer.text
-
-
-def trail(cloud: CloudUnderTest) -> list[str]:
-    found = cloud.query("SELECT action FROM processing_log WHERE station_id = '_cloud' ORDER BY log_id")
-    return [row[0] for row in found]
 
 
 def test_nothing_is_offered_before_a_roll_out(sender: Sender, command: Command, bundle: MadeBundle) -> None:
@@ -420,101 +339,3 @@ def test_commands_speak_to_people_too(
     assert "because" in shown
     assert "stopped by itself" in said("rollout", "list")
     assert "Europe/Berlin" in said("station", "zone", sender.station_id, "Europe/Berlin")
-
-
-class Browser:
-    """A person at the pages."""
-
-    def __init__(self, cloud: CloudUnderTest) -> None:
-        self.client = cloud.app.test_client()
-        assert self.client.post("/sign-in", data={"token": TOKEN}).status_code == 303
-        self.form = ""
-
-    def see(self, path: str) -> str:
-        answer = self.client.get(path)
-        assert answer.status_code == 200, answer.text
-        self.form = re.findall(r'name="form" value="([0-9a-f]+)"', answer.text)[0]
-        return answer.text
-
-    def send(self, path: str, **fields: Any) -> TestResponse:
-        return self.client.post(path, data={"form": self.form} | fields)
-
-
-@pytest.fixture
-def small(tmp_path: Path) -> MadeBundle:
-    """One that the test's own client keeps in memory."""
-    return make_bundle(tmp_path / "small.raucb")
-
-
-def test_the_pages_do_it_all(cloud: CloudUnderTest, small: MadeBundle) -> None:
-    bundle = small
-    sender, person = cloud.station(), Browser(cloud)
-    assert "There is no bundle yet" in person.see("/rollouts")
-    facts = {"version": "1.5.0", "number": "13", "compatible": "aquasmart-test"}
-    file = (io.BytesIO(bundle.path.read_bytes()), "made.raucb")
-    added = person.send("/bundles", **facts, file=file)
-    assert added.status_code == 303, added.text
-    assert "left to the stations" in person.see("/rollouts")
-    begun = person.send("/rollouts", bundle=bundle.sha256, canaries="1", window="00:00-23:59", time_zone="UTC")
-    assert begun.headers["Location"] == "/rollouts/1"
-    tell(sender, 1, "downloading")
-    assert "Downloading" in person.see("/rollouts/1")
-    assert person.send("/rollouts/1/stop", reason="<b>wait</b>").status_code == 303
-    assert "&lt;b&gt;wait" in person.see("/rollouts/1")
-    assert person.send("/rollouts/1/resume").status_code == 303
-    tell(sender, 1, "failed", "<script>")
-    page = person.see("/rollouts/1")
-    assert "Stopped by itself" in page
-    assert "<script>" not in page.partition("<main")[2]
-    assert "bad" in person.see("/rollouts")
-    assert person.send("/rollouts/1/stop", reason="seen").status_code == 303
-    assert person.send(f"/bundles/{bundle.sha256}/remove").status_code == 303
-    assert person.client.get("/rollouts/2").status_code == 404
-
-
-def test_strangers_and_other_sites_change_nothing(cloud: CloudUnderTest, small: MadeBundle, tmp_path: Path) -> None:
-    bundle = small
-    stranger, person = cloud.app.test_client(), Browser(cloud)
-    person.see("/rollouts")
-    data = bundle.path.read_bytes()
-
-    def form(token: str) -> dict[str, Any]:
-        return {"form": token, "version": "1", "number": "1", "compatible": "x", "file": (io.BytesIO(data), "b.raucb")}
-
-    assert stranger.post("/bundles", data=form(person.form)).status_code == 303
-    assert stranger.get("/rollouts").headers["Location"].startswith("/sign-in")
-    assert person.client.post("/bundles", data=form("wrong")).status_code == 403
-    assert person.client.post("/bundles", data=form(person.form), headers={"Origin": "https://evil"}).status_code == 403
-    for path in ("/rollouts", "/rollouts/1/stop", "/rollouts/1/resume", f"/bundles/{bundle.sha256}/remove"):
-        assert person.client.post(path, data={"form": "wrong"}).status_code == 403
-    folder = tmp_path / "bundles"
-    assert not folder.exists() or list(folder.iterdir()) == []
-
-
-def test_an_upload_that_is_none_is_refused_in_words(cloud: CloudUnderTest, small: MadeBundle, tmp_path: Path) -> None:
-    bundle = small
-    services = cloud.app.extensions["aquasmart"]
-    updates = replace(cloud.config.updates, most_bytes=300_000)
-    cloud.app.extensions["aquasmart"] = replace(services, config=replace(cloud.config, updates=updates))
-    person = Browser(cloud)
-    person.see("/rollouts")
-    data = bundle.path.read_bytes()
-    facts = {"version": "1.5.0", "number": "13", "compatible": "x"}
-    for fields, status, says in (
-        ({"file": (io.BytesIO(data[:-5000]), "b")} | facts, 422, "no RAUC bundle"),
-        ({"file": (io.BytesIO(data), "b"), "number": "many"}, 422, "whole number"),
-        (facts, 415, "form with a file"),
-        ({"file": (io.BytesIO(bytes(310_000)), "b")} | facts, 422, "AQUASMART_BUNDLE_MOST_MIB"),
-        ({"file": (io.BytesIO(bytes(400_000)), "b")} | facts, 413, ""),
-    ):
-        answer = person.send("/bundles", **fields)
-        assert (answer.status_code, says in answer.text) == (status, True), answer.text
-    whole = person.client.post  # a body that breaks off in the middle of the file
-    boundary = "----b"
-    head = f'--{boundary}\r\nContent-Disposition: form-data; name="form"\r\n\r\n{person.form}\r\n'
-    head += f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="b"\r\n\r\n'
-    answer = whole(
-        "/bundles", data=head.encode() + data[:200_000], content_type=f"multipart/form-data; boundary={boundary}"
-    )
-    assert (answer.status_code, "broke off" in answer.text) == (400, True), answer.text
-    assert list((tmp_path / "bundles").iterdir()) == []
