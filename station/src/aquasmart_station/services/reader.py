@@ -26,6 +26,8 @@ from .timekeeping import Timekeeper
 
 LOOK_EVERY_NS = 100_000_000
 """How long a cycle waits for a commit's time before it looks after everything else."""
+WAKING_NS = 10_000_000
+"""What waking up for a commit may take on a busy board."""
 SHOW_EVERY_NS = 500_000_000
 SAY_REASONS_EVERY_NS = 5_000_000_000
 JOIN_S = 1.5
@@ -61,8 +63,10 @@ class Reader:
         self._pollers: list[MeterPoller] = []
         self._run_stream: StreamHeader | None = None
         self._stop = threading.Event()
-        self._fault = ""
+        self._fault, self._seen_ns = "", None
         self._commits = self._rows = 0
+        self._seen_ns: int | None = None
+        """Since when something waits."""
         self._took_ns = 0
         """What a commit takes: the longest of late, forgotten by and by."""
         self._shown_ns = 0
@@ -171,11 +175,15 @@ class Reader:
         ring = self._shelf.ring
         oldest_ms = ring.oldest_mono_ms
         if oldest_ms is None:
+            self._seen_ns = None
             return None
+        if self._seen_ns is None:
+            self._seen_ns = self._clock.mono_ns()
         if self._stop.is_set() or ring.half or (ring.urgent and not self._house.urgent_wait):
             return 0
         interval_ns = self._interval_ns * (1 if ring.urgent else self._house.stretch)
-        return oldest_ms * 1_000_000 + interval_ns - min(self._took_ns, interval_ns // 4)
+        since_ns = min(self._seen_ns, oldest_ms * 1_000_000)
+        return since_ns + interval_ns - min(self._took_ns + WAKING_NS, interval_ns // 4)
 
     def _commit(self, drafts: list[Draft]) -> bool:
         began_ns = self._clock.mono_ns()
@@ -192,7 +200,7 @@ class Reader:
         with self._shelf.wake:
             self._house.committed(took_ns)
         self._took_ns = max(took_ns, self._took_ns * 7 // 8)
-        self._fault = ""
+        self._fault, self._seen_ns = "", None
         self._commits += 1
         self._rows += len(rows)
         self._committed_at_ms = self._clock.wall_ns() // 1_000_000
