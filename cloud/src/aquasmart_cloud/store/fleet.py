@@ -97,7 +97,7 @@ def _station(
         "oldest_pending_s": whole(payload.get("oldest_pending_s")),
         "volume_ul": row.volume_ul,
         "today_ul": today.get(row.station_id, 0),
-        "last_minute_ul": dict(recent).get(last_full_minute, 0),
+        "last_minute_ul": next((volume for at, volume in reversed(recent) if at == last_full_minute), 0),
         "events": row.events,
         "open_differences": differences.get(row.station_id, 0),
         "minutes": recent,
@@ -143,7 +143,7 @@ def _minutes(connection: Connection, now_ms: int) -> Mapping[str, list[list[int]
 def _added_up(minutes: list[list[int]]) -> list[list[int]]:
     """Oldest first, those of several meters as one."""
     minutes.sort()
-    if len(dict(minutes)) == len(minutes):  # one meter, as most stations have
+    if len({at for at, _ in minutes}) == len(minutes):  # one meter, as most stations have
         return minutes
     totals: defaultdict[int, int] = defaultdict(int)
     for at, volume_ul in minutes:

@@ -63,7 +63,7 @@ class Reader:
         self._pollers: list[MeterPoller] = []
         self._run_stream: StreamHeader | None = None
         self._stop = threading.Event()
-        self._fault, self._seen_ns = "", None
+        self._fault = ""
         self._commits = self._rows = 0
         self._seen_ns: int | None = None
         """Since when something waits."""
