@@ -30,6 +30,7 @@ from .openapi_forms import (
     query,
     ref,
 )
+from .openapi_ledger import LEDGER_PATHS, LEDGER_SCHEMAS
 
 _AMOUNT: Schema = {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?$", "description": "an exact decimal"}
 _WARNINGS: Schema = {"type": "array", "items": TEXT}
@@ -39,6 +40,7 @@ _ANY_OBJECT: Schema = {"type": "object"}
 _FAULTS = list_of(object_of(where=TEXT, what=TEXT))
 _SCHEMAS: Schema = {
     **ALERT_SCHEMAS,
+    **LEDGER_SCHEMAS,
     "Problem": object_of(
         type={"type": "string", "pattern": f"^{TYPE_PREFIX}"},
         title=TEXT,
@@ -176,6 +178,7 @@ DOCUMENT: Schema = {
     "security": [{"client": []}, {"person": []}],
     "paths": {
         **ALERT_PATHS,
+        **LEDGER_PATHS,
         "/api/events": {
             "post": {
                 "operationId": "sendEvents",
