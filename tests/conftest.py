@@ -6,6 +6,7 @@ import signal
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 
 from tests import order
@@ -13,6 +14,12 @@ from tests.capabilities import PREFIX, REQUIRE_ALL, everything_required, missing
 
 # A shell that starts us in the background ignores Ctrl-C for us and for all that we start; tests press it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# How long an example takes says something of the machine. Health checks that measure time go for the same reason.
+hypothesis.settings.register_profile(
+    "aquasmart", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("aquasmart")
 
 if TYPE_CHECKING:
     from tests.fakes.postgres import Postgres

@@ -109,7 +109,7 @@ KINDS: Mapping[str, Kind] = {
             900,
             60,
             "A named difference between the meter's counts and the books is open.",
-            "The station's page says what each difference means; close it there once it is explained.",
+            "The station's page says what each difference means; explain it there once you know.",
         ),
         Kind(
             FAILED_EVENTS,

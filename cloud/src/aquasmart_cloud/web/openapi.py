@@ -30,6 +30,7 @@ from .openapi_forms import (
     query,
     ref,
 )
+from .openapi_ledger import LEDGER_PATHS, LEDGER_SCHEMAS
 from .openapi_updates import STATION_SCHEME, UPDATE_PATHS, UPDATE_SCHEMAS
 
 _AMOUNT: Schema = {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?$", "description": "an exact decimal"}
@@ -40,6 +41,7 @@ _ANY_OBJECT: Schema = {"type": "object"}
 _FAULTS = list_of(object_of(where=TEXT, what=TEXT))
 _SCHEMAS: Schema = {
     **ALERT_SCHEMAS,
+    **LEDGER_SCHEMAS,
     **UPDATE_SCHEMAS,
     "Problem": object_of(
         type={"type": "string", "pattern": f"^{TYPE_PREFIX}"},
@@ -178,6 +180,7 @@ DOCUMENT: Schema = {
     "security": [{"client": []}, {"person": []}],
     "paths": {
         **ALERT_PATHS,
+        **LEDGER_PATHS,
         **UPDATE_PATHS,
         "/api/events": {
             "post": {
