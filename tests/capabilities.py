@@ -113,6 +113,10 @@ CAPABILITIES: dict[str, Capability] = {
     ),
     "redis": Capability(_programs("redis-server"), "a Redis server: apt-get install redis-server"),
     "man": Capability(_programs("man"), "man and its formatter: apt-get install man-db"),
+    "rauc": Capability(
+        _programs("rauc", "mksquashfs", "openssl"),
+        "RAUC and what it makes bundles with: apt-get install rauc squashfs-tools openssl",
+    ),
     "strace": Capability(_programs("strace"), "strace: apt-get install strace"),
 }
 

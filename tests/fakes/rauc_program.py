@@ -1,8 +1,8 @@
 """Stands for the program `rauc` where tests are about the way to it: a real process with its words and its statuses.
 
 `info --output-format=json FILE` tells a bundle's manifest, `install FILE` copies it into the folder RAUC_WORLD as the
-other slot. The file `order` there says how it fails: `refuse` (info), `fail`, `hang` or `slow` (install). What real
-RAUC does is tested with real RAUC, in tests/update.
+other slot. The file `order` there says how it fails: `refuse` (info), `busy`, `fail`, `hang` or `slow` (install). What
+real RAUC does is tested with real RAUC, in tests/update.
 """
 
 from __future__ import annotations
@@ -35,6 +35,9 @@ def main(words: list[str]) -> int:
         return 0
     if words[0] != "install":
         return 2
+    if order == "busy":
+        print("Installation error: Already processing a different method", flush=True)
+        return 1
     print("installing", flush=True)
     print("  0% Installing", flush=True)
     if order == "fail":

@@ -66,18 +66,31 @@ def test_what_rauc_does_not_take_is_told_in_its_words(
     eventually(lambda: not board.whole.exists(), "its file removed")
 
 
+def test_an_installation_that_cannot_be_begun_now_is_tried_again_later(make_board: MakeBoard, fleet: Fleet) -> None:
+    board, bundle = make_board("busy"), fleet.bundle()
+    board.order("busy")
+    board.run()
+    rollout_id = fleet.start(bundle, "busy")
+    eventually(lambda: board.calls("install") >= 4, "more tries than those that are given up")
+    eventually(lambda: board.progress()["installs"] == 0, "no try counted")
+    board.order("")
+    fleet.await_state(rollout_id, board, "installed")
+    assert board.results() == ALL_THE_WAY[:-1]
+
+
 @pytest.mark.parametrize(
     ("image", "highest", "says"),
     [
         (None, 0, "not made from an image"),
         (OLD | {"compatible": "aquasmart-other"}, 12, "this station is aquasmart-other"),
         (OLD, 14, "not above 14"),
+        (OLD | {"number": 15}, 0, "not above 15"),
     ],
 )
 def test_what_is_not_for_this_station_is_refused_before_a_byte_is_fetched(
     make_board: MakeBoard, fleet: Fleet, image: dict[str, object] | None, highest: int, says: str
 ) -> None:
-    group = f"not-for-{highest}"
+    group = f"not-for-{says[-2:]}"
     board, bundle = make_board(group), fleet.bundle()
     (board.root / "image.json").unlink()
     if image is not None:

@@ -75,7 +75,7 @@ def test_facts_that_are_none_are_named_each() -> None:
     assert r.facts_faults(Facts("1.4.0", 12, "aquasmart-raspberrypi4-64")) == []
     assert r.facts_faults(Facts("1.4.0-rc1+b2", 1, "AquaSmart Demo_1")) == []
     assert len(r.facts_faults(Facts("", 0, "a/b"))) == 3
-    assert len(r.facts_faults(Facts("1 4", 1 << 31, ""))) == 3
+    assert len(r.facts_faults(Facts("1 4", 10**9, ""))) == 3
 
 
 def made(image_bytes: int = 8_192, signature_bytes: int = 100, used_bytes: int | None = None) -> bytearray:

@@ -37,7 +37,8 @@ _WINDOW = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])-([01][0-9]|2[0-3]):([0-5]
 _VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+~-]{0,63}")
 _COMPATIBLE = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,99}")
 SHA256 = re.compile(r"[0-9a-f]{64}")
-MOST_NUMBER = (1 << 31) - 1
+MOST_NUMBER = 999_999_999
+"""Nine digits, as a station takes them."""
 
 
 class Window(NamedTuple):

@@ -37,8 +37,10 @@ def read_facts(bundle: Path, keyring: Path) -> Facts | None:
             f"rauc does not accept this bundle: {said[-1][:300] if said else done.returncode}", "sign it anew"
         )
     try:
-        document = json.loads(done.stdout)
-        return Facts(str(document["version"]), int(document["build"]), str(document["compatible"]))
+        document = json.loads(done.stdout[done.stdout.index(b"{") :])
+        # Newer versions of the program put the manifest's section into one of its own.
+        update = document["update"] if isinstance(document.get("update"), dict) else document
+        return Facts(str(update["version"]), int(update["build"]), str(update["compatible"]))
     except (ValueError, TypeError, KeyError) as fault:
         raise NoBundle(
             "the bundle's manifest lacks version, build (its number) or compatible", "see 'rauc info' of the file"

@@ -7,6 +7,7 @@ killed at any time: what it had begun, the service ends or not, and installing a
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import threading
 import time
@@ -14,13 +15,18 @@ from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
-from ..core.errors import StationError
+from ..core.errors import NotNow, StationError
 from ..core.maintenance import Image
 
 INFO_S = 60.0
 INSTALL_S = 3_600.0
 """An image is written in minutes; a card that takes an hour is at its end."""
 LOOK_S = 1.0
+
+
+_NOT_NOW = ("already processing", "on trial")
+"""What passes: another installation is under way, or the present image has not proved itself yet."""
+_PROGRESS = re.compile(r"\s*(\d{1,3})%\s+(.*\S)")
 
 
 class InstallFault(StationError):
@@ -48,10 +54,9 @@ class RaucCommand:
         except (ValueError, TypeError, KeyError) as fault:
             raise InstallFault("the bundle's manifest lacks version, build or compatible") from fault
 
-    def install(self, path: Path, on_progress: Callable[[str], None]) -> None:
-        """Install it. `on_progress` is told the last line about once a second, and may raise to give up waiting.
-
-        Raises InstallFault.
+    def install(self, path: Path, on_progress: Callable[[int, str], None]) -> None:
+        """Install it. `on_progress` is told how far it is, in per cent and words, about once a second; it may raise to
+        give up waiting. Raises InstallFault, and NotNow where it was not begun and may be later.
         """
         try:
             process = subprocess.Popen(
@@ -70,7 +75,7 @@ class RaucCommand:
         try:
             while reading.is_alive() and time.monotonic() < ends_s:
                 reading.join(LOOK_S)
-                on_progress(lines[-1].strip() if lines else "")
+                on_progress(*_progress(list(lines)))
         finally:
             in_time = not reading.is_alive()
             if not in_time:
@@ -81,7 +86,16 @@ class RaucCommand:
         if not in_time:
             raise InstallFault("the installation did not come to an end within an hour")
         if status:
-            raise InstallFault(f"rauc could not install it: {_last(chr(10).join(lines))}")
+            said = _last("\n".join(lines))
+            if any(each in said.lower() for each in _NOT_NOW):
+                raise NotNow(said)
+            raise InstallFault(f"rauc could not install it: {said}")
+
+
+def _progress(lines: list[str]) -> tuple[int, str]:
+    """The last line that says how far it is."""
+    found = next((match for line in reversed(lines) if (match := _PROGRESS.match(line))), None)
+    return (0, "") if found is None else (int(found[1]), found[2])
 
 
 def _last(text: str) -> str:

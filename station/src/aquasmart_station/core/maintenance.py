@@ -216,8 +216,10 @@ def _verdict(offer: Offer, facts: Facts) -> Action | None:
         if facts.highest_good >= image.number:
             return Conclude(GOOD, f"version {image.version} runs already")
         return Rest(f"version {image.version} runs on trial")
-    if offered.number <= facts.highest_good:
-        return Conclude(REFUSED, f"number {offered.number} is not above {facts.highest_good}, which was good here")
+    # A data partition that was put back to an earlier day forgets the highest good number; the image does not.
+    floor = max(image.number, facts.highest_good)
+    if offered.number <= floor:
+        return Conclude(REFUSED, f"number {offered.number} is not above {floor}, which has run here")
     return None
 
 

@@ -9,36 +9,24 @@ fails here is waited out.
 
 from __future__ import annotations
 
-import re
-import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
-from ..adapters.update_folder import UpdateFault, UpdateFolder
+from ..adapters.update_folder import UpdateFolder
 from ..core import maintenance as rules
-from ..core.errors import OpsError, StationError
+from ..core.errors import NotNow, StationError
 from ..core.maintenance import Facts, Image, Offer, Progress
-from ..core.outcome import Delivered, Hold, Outcome, Refused, Retry, Unverified
-from ..core.pacing import Pace
 from ..core.ports import Clock, Watchdog
-from ..core.token_bucket import TokenBucket
-from .exchange import Asked, Exchange
+from .update_line import Nothing, OfferSaid, Piece, Said, UpdateLine
 
-UPDATE = "/v1/update"
-BUNDLES = "/v1/bundles/"
-LEAST_PIECE, FIRST_PIECE, MOST_PIECE = 8 << 10, 64 << 10, 1 << 20
-"""Bytes. The cloud signs pieces up to the last; a link of 8 kbit/s brings the first within a request's time."""
-GOOD_PIECE_S = 5.0
-"""A piece that came within this is followed by a larger one."""
 BUSY_ASK_S = 60.0
 """How often the cloud is asked while something is under way, so that a stopped roll-out is noticed."""
 MARGIN_BYTES = 16 << 20
 """What is left free beside the bundle and the log."""
 LOOK_S, IDLE_S = 1.0, 5.0
 REBOOT_AGAIN_S = 10.0
-_RANGE = re.compile(r"bytes ([0-9]{1,15})-([0-9]{1,15})/([0-9]{1,15})")
 
 
 class Installer(Protocol):
@@ -48,8 +36,9 @@ class Installer(Protocol):
         """What the bundle's signed manifest says."""
         ...
 
-    def install(self, path: Path, on_progress: Callable[[str], None]) -> None:
-        """Install it; `on_progress` is called about once a second, and may raise to give up waiting."""
+    def install(self, path: Path, on_progress: Callable[[int, str], None]) -> None:
+        """Install it; `on_progress` is told per cent and words, about once a second, and may raise to give up waiting.
+        Raises NotNow where it was not begun and may be later."""
         ...
 
 
@@ -80,33 +69,26 @@ class UpdateAgent:
         self,
         *,
         folder: UpdateFolder,
-        exchange: Callable[[], Exchange],
+        line: UpdateLine,
         installer: Installer,
         around: Surroundings,
         clock: Clock,
         watchdog: Watchdog,
         draw: Callable[[], float],
         ask_s: float,
-        allowance: TokenBucket,
         cloud_ms: Callable[[], int | None],
         stopping: Callable[[], bool],
     ) -> None:
-        """`exchange` makes one with the station's present keys; `allowance`: the bytes of a metered link; `cloud_ms`:
-        the cloud's time by its last verified answer."""
-        self._folder, self._make_exchange, self._installer, self._around = folder, exchange, installer, around
+        """`cloud_ms`: the cloud's time by its last verified answer."""
+        self._folder, self._line, self._installer, self._around = folder, line, installer, around
         self._clock, self._watchdog, self._draw, self._stopping = clock, watchdog, draw, stopping
-        self._ask_s, self._allowance, self._cloud_ms = ask_s, allowance, cloud_ms
-        self._pace = Pace()
-        self._exchange: Exchange | None = None
-        self._asked: Asked | None = None
-        self._asked_s = 0.0
+        self._ask_s, self._cloud_ms = ask_s, cloud_ms
         self._next_ask_s = 0.0
         self._answer_s: float | None = None
         self._offer: Offer | None = None
         self._progress: Progress | None = None
         self._loaded = False
         self._checked = False
-        self._piece = FIRST_PIECE
         self._text = ""
 
     def cycle(self) -> float:
@@ -115,7 +97,7 @@ class UpdateAgent:
         unfit = self._around.unfit()  # looked at every time: what counts is what was seen over seconds
         try:
             wait_s = self._step(unfit)
-        except (UpdateFault, OpsError) as fault:
+        except StationError as fault:
             self._text = f"{fault} {fault.hint or ''}".strip()
             wait_s = LOOK_S
         self._watchdog.status(self._text)
@@ -125,14 +107,14 @@ class UpdateAgent:
         if not self._loaded:
             self._progress, self._loaded = self._folder.read_progress(), True
         self._tell()
-        if self._exchange is not None and self._asked is not None:
-            outcome = self._exchange.outcome(LOOK_S)
-            if outcome is None:
-                return 0.0
-            asked, self._asked = self._asked, None
-            return self._take(asked, outcome)
-        if self._ask_is_due():
-            return self._ask(Asked(UPDATE, b"", secrets.token_hex(16), method="GET"))
+        if self._line.under_way:
+            said = self._line.take(LOOK_S)
+            if said is not None:
+                self._take(said)
+            return 0.0
+        if self._mono_s() >= max(self._next_ask_s, self._line.pace.not_before_s):
+            self._line.ask_offer()
+            return 0.0
         if self._answer_s is None and not self._installed:
             return LOOK_S
         return self._act(self._facts(unfit))
@@ -143,77 +125,36 @@ class UpdateAgent:
     def _installed(self) -> bool:
         return self._progress is not None and self._progress.state == rules.INSTALLED
 
-    def _ask_is_due(self) -> bool:
-        return self._mono_s() >= max(self._next_ask_s, self._pace.not_before_s)
+    def _take(self, said: Said) -> None:
+        match said:
+            case OfferSaid():
+                self._take_offer(said.update)
+            case Piece():
+                self._take_piece(said)
+            case Nothing():
+                self._text = self._line.text or self._text
+                if said.not_ours:
+                    self._next_ask_s = 0.0  # taken back, or stopped: the cloud says which
 
-    def _ask(self, asked: Asked) -> float:
-        if self._exchange is None:
-            self._exchange = self._make_exchange()
-        self._exchange.ask(asked)
-        self._asked, self._asked_s = asked, self._mono_s()
-        return 0.0
-
-    def _take(self, asked: Asked, outcome: Outcome) -> float:
-        if isinstance(outcome, Delivered):
-            self._pace.succeeded()
-            if asked.target == UPDATE:
-                self._take_offer(outcome.data)
-            else:
-                self._take_piece(outcome.data)
-            return 0.0
-        now_s, draw = self._mono_s(), self._draw()
-        match outcome:
-            case Retry():
-                self._pace.failed(now_s, draw, after_s=outcome.after_s, verified=outcome.verified)
-                self._text = f"the cloud cannot be asked: {outcome.reason}"
-            case Unverified():
-                self._pace.unverified(now_s, draw)
-                self._text = f"unverified: {outcome.text}"
-            case Refused() if asked.target != UPDATE:
-                # This bundle is not for us any more, or the roll-out was stopped: the cloud says which.
-                self._pace.failed(now_s, draw)
-                self._next_ask_s = 0.0
-            case Hold() | Refused():
-                self._pace.held(now_s, draw)
-                self._text = f"the cloud says {outcome.code}: {outcome.detail}"
-            case _:
-                self._pace.failed(now_s, draw)
-        if asked.target != UPDATE:
-            self._piece = max(LEAST_PIECE, self._piece // 2)
-        if self._exchange is not None:
-            self._exchange.abandon()
-            self._exchange = None  # sync may have agreed upon another key meanwhile
-        return 0.0
-
-    def _take_offer(self, data: Mapping[str, Any]) -> None:
-        busy = self._progress is not None and self._progress.state not in rules.ENDED
+    def _take_offer(self, update: object) -> None:
+        now_s, every_s = self._mono_s(), self._ask_s
         try:
-            self._offer = rules.read_offer(data.get("update"))
+            self._offer, self._answer_s = rules.read_offer(update), now_s
         except ValueError as fault:
-            self._offer, busy = None, False
-            self._text = f"the cloud's offer cannot be understood: {fault}"
-        self._answer_s = self._mono_s()
-        every_s = min(self._ask_s, BUSY_ASK_S) if busy or self._offer is not None else self._ask_s
-        self._next_ask_s = self._answer_s + every_s * (0.9 + 0.2 * self._draw())
+            # Nothing is done upon an answer that says who knows what.
+            self._answer_s, self._text = None, f"the cloud's offer cannot be understood: {fault}"
+        if self._offer is not None or (self._progress is not None and self._progress.state not in rules.ENDED):
+            every_s = min(every_s, BUSY_ASK_S)
+        self._next_ask_s = now_s + every_s * (0.9 + 0.2 * self._draw())
 
-    def _take_piece(self, data: Mapping[str, Any]) -> None:
-        """A verified piece. What it is a piece of is checked by the whole file's SHA-256; here only its place."""
-        have, body, progress = self._folder.have_bytes(), data["body"], self._progress
-        match = _RANGE.fullmatch(str(data["content_range"]))
-        if progress is None or match is None or not body:
-            self._pace.failed(self._mono_s(), self._draw())
-            return
-        begin, end, size = (int(each) for each in match.groups())
-        if size != progress.size_bytes:
+    def _take_piece(self, piece: Piece) -> None:
+        have, progress = self._folder.have_bytes(), self._need()
+        if piece.size_bytes != progress.size_bytes:
             self._spoilt(progress)
-            return
-        if (begin, size) != (have, progress.size_bytes) or end - begin + 1 != len(body) or have + len(body) > size:
-            self._pace.failed(self._mono_s(), self._draw())
-            return
-        self._folder.append(have, body)
-        self._allowance.spend(len(body), self._mono_s())
-        if self._mono_s() - self._asked_s < GOOD_PIECE_S:
-            self._piece = min(MOST_PIECE, self._piece * 2)
+        elif piece.begin != have or have + len(piece.body) > progress.size_bytes:
+            self._line.failed()
+        else:
+            self._folder.append(have, piece.body)
 
     # What is due
 
@@ -231,7 +172,7 @@ class UpdateAgent:
             case rules.Check():
                 self._check()
             case rules.Install():
-                self._install()
+                return self._install()
             case rules.Reboot():
                 return self._reboot()
             case rules.Conclude():
@@ -266,16 +207,13 @@ class UpdateAgent:
         progress = self._need()
         if progress.state == rules.OFFERED:
             self._keep(progress.moved(rules.DOWNLOADING))
-        now_s = self._mono_s()
-        wait_s = max(self._allowance.wait_s(now_s), self._pace.not_before_s - now_s)
+        wait_s = self._line.wait_s()
         if wait_s > 0:
-            self._text = f"downloads version {progress.version}: waits for the link"
+            self._text = self._line.text or f"downloads version {progress.version}: waits for the link"
             return min(wait_s, LOOK_S)
         self._text = f"downloads version {progress.version}: {offset:,} of {progress.size_bytes:,} bytes"
-        last = min(offset + self._piece, progress.size_bytes) - 1
-        headers = {"Range": f"bytes={offset}-{last}", "If-Range": f'"{progress.sha256}"'}
-        target = f"{BUNDLES}{progress.sha256}"
-        return self._ask(Asked(target, b"", secrets.token_hex(16), method="GET", headers=headers, as_bytes=True))
+        self._line.ask_piece(progress.sha256, offset, progress.size_bytes)
+        return 0.0
 
     def _check(self) -> None:
         progress = self._need()
@@ -296,10 +234,15 @@ class UpdateAgent:
         self._folder.clear()
         self._progress = replace(progress, spoilt=progress.spoilt + 1)
         self._folder.write_progress(self._progress)
-        self._pace.failed(self._mono_s(), self._draw())
+        self._line.failed()
 
-    def _install(self) -> None:
-        progress, offer = self._need(), self._offer
+    def _install(self) -> float:
+        if self._mono_s() < self._line.pace.not_before_s:
+            return LOOK_S
+        self._try_to_install(self._need(), self._offer)
+        return 0.0
+
+    def _try_to_install(self, progress: Progress, offer: Offer | None) -> None:
         assert offer is not None
         try:
             said = self._installer.info(self._folder.bundle)
@@ -315,14 +258,22 @@ class UpdateAgent:
         self._keep(progress.moved(rules.INSTALLING, installs=progress.installs + 1, boot_id=self._around.boot_id))
         try:
             self._installer.install(self._folder.bundle, self._installing)
+        except NotNow as fault:
+            # Not begun: it does not count as a try.
+            self._progress = replace(self._need(), installs=progress.installs)
+            self._folder.write_progress(self._progress)
+            self._text = f"not installed now: {fault}"
+            self._line.failed()
+            return
         except StationError as fault:
             self._conclude(rules.FAILED, str(fault))
             return
+        self._line.pace.succeeded()
         self._keep(self._need().moved(rules.INSTALLED, boot_id=self._around.boot_id))
 
-    def _installing(self, line: str) -> None:
+    def _installing(self, percent: int, words: str) -> None:
         self._watchdog.pet()
-        self._watchdog.status(f"installs version {self._need().version}: {line}")
+        self._watchdog.status(f"installs version {self._need().version}: {percent} % {words}".rstrip())
         self._around.unfit()
         if self._stopping():
             raise Stopping

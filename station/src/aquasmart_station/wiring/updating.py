@@ -24,6 +24,7 @@ from ..core.token_bucket import TokenBucket
 from ..services.exchange import Exchange
 from ..services.fetching import Stopping, Surroundings, UpdateAgent
 from ..services.report import running_state
+from ..services.update_line import UpdateLine
 from .keys import keyring_of
 from .reaching import http_settings
 from .running import Stopper, held
@@ -85,9 +86,15 @@ def _agent(config: Config, folder: UpdateFolder, watchdog: SystemdWatchdog, stop
             return 0
         return may_yet_need(config.log_path, config.log.budget_bytes, config.log.retention_ms)
 
+    line = UpdateLine(
+        exchange=lambda: Exchange(courier, keyring_of(config), clock, cloud_clock, lane="operation"),
+        clock=clock,
+        draw=random.random,
+        allowance=TokenBucket(config.sync.bytes_per_hour, config.sync.burst_bytes),
+    )
     return UpdateAgent(
         folder=folder,
-        exchange=lambda: Exchange(courier, keyring_of(config), clock, cloud_clock, lane="operation"),
+        line=line,
         installer=RaucCommand(),
         around=Surroundings(
             station_id=config.station_id,
@@ -101,7 +108,6 @@ def _agent(config: Config, folder: UpdateFolder, watchdog: SystemdWatchdog, stop
         watchdog=watchdog,
         draw=random.random,
         ask_s=config.update.ask_s,
-        allowance=TokenBucket(config.sync.bytes_per_hour, config.sync.burst_bytes),
         cloud_ms=lambda: cloud_clock.told_ms(mono_ms=mono_ms()),
         stopping=lambda: stopper.asked,
     )
