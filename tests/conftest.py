@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -13,6 +14,9 @@ from tests.capabilities import PREFIX, REQUIRE_ALL, everything_required, missing
 
 # A shell that starts us in the background ignores Ctrl-C for us and for all that we start; tests press it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Whatever language the person has who runs the tests: they look for English, and ask for another where they want one.
+os.environ["LANGUAGE"] = "en"
 
 if TYPE_CHECKING:
     from tests.fakes.postgres import Postgres

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from ..core.errors import LogDamaged, LogError
 from ..core.model import Row
+from ..core.phrases import Phrase
 from .cross_checks import contradictions
 from .log_file import (
     APPLICATION_ID,
@@ -78,7 +79,7 @@ def examine(
         finally:
             connection.close()
     except sqlite3.Error as fault:
-        meaning = log_fault(fault, f"{path} cannot be looked at: {fault}")
+        meaning = log_fault(fault, Phrase("{path} cannot be looked at: {fault}", path=path, fault=fault))
         # ERROR: a statement that never changes does not fit the schema, so the schema is not what it was.
         if not isinstance(meaning, LogDamaged) and getattr(fault, "sqlite_errorcode", 0) != sqlite3.SQLITE_ERROR:
             raise meaning from fault
@@ -103,8 +104,8 @@ def _read_through(path: Path) -> None:
                         pass
     except OSError as fault:
         raise LogError(
-            f"{path} cannot be read: {fault.strerror}",
-            hint="The card may be failing. `aquasmart log salvage --force` saves what can still be read.",
+            Phrase("{path} cannot be read: {strerror}", path=path, strerror=fault.strerror),
+            hint=Phrase("The card may be failing. `aquasmart log salvage --force` saves what can still be read."),
         ) from fault
 
 
@@ -119,7 +120,7 @@ def _nothing_there(path: Path, found: Examination) -> bool:
             found.damage.append("log.db is missing, but its -wal is there")
         return True
     except OSError as fault:
-        raise LogError(f"{path} cannot be looked at: {fault.strerror}") from fault
+        raise LogError(Phrase("{path} cannot be looked at: {strerror}", path=path, strerror=fault.strerror)) from fault
     if size == 0:
         found.damage.append("log.db is empty (0 bytes)")
     elif not _begins_as_a_log(path):
@@ -135,7 +136,7 @@ def _begins_as_a_log(path: Path) -> bool:
     except IsADirectoryError:
         return True  # SQLite says so better
     except OSError as fault:
-        raise LogError(f"{path} cannot be looked at: {fault.strerror}") from fault
+        raise LogError(Phrase("{path} cannot be looked at: {strerror}", path=path, strerror=fault.strerror)) from fault
 
 
 def _open(path: Path) -> sqlite3.Connection:

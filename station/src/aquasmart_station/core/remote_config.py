@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import Any
 
 from .model import PRICE_LIMIT
+from .phrases import Phrase
 
 Path = tuple[str, ...]
 Overlay = Mapping[Path, Any]
@@ -80,7 +81,7 @@ def faults_of(document: object, meters: Mapping[str, int]) -> list[str]:
     faults: list[str] = []
     for table, values in document.items():
         if not isinstance(values, dict):
-            faults.append(f"{table}: must be a table of settings")
+            faults.append(Phrase("{table}: must be a table of settings", table=table))
         elif table == "meters":
             for meter_id, settings in values.items():
                 faults += _meter_faults(meter_id, settings, meters)
@@ -113,9 +114,17 @@ def _meter_faults(meter_id: str, settings: object, meters: Mapping[str, int]) ->
         return [f"{where}: must be a table of settings"]
     faults = [f"{where}.{name}: is not a setting that can be changed from afar" for name in settings if name != SCALE]
     if SCALE in settings and not _is_scale(settings[SCALE]):
-        faults.append(f"{where}.scale: must be ul_num and den, whole numbers from 1 to {SCALE_LIMIT - 1}")
+        faults.append(
+            Phrase(
+                "{where}.scale: must be ul_num and den, whole numbers from 1 to {limit}",
+                where=where,
+                limit=SCALE_LIMIT - 1,
+            )
+        )
     elif SCALE in settings and settings[SCALE]["ul_num"] * meters[meter_id] >= PRICE_LIMIT:
-        faults.append(f"{where}.scale: ul_num is too large for this meter: its last count could not be priced")
+        faults.append(
+            Phrase("{where}.scale: ul_num is too large for this meter: its last count could not be priced", where=where)
+        )
     return faults
 
 

@@ -31,6 +31,7 @@ from ..core.outcome import (
     Unverified,
 )
 from ..core.pacing import Pace
+from ..core.phrases import Phrase
 from ..core.ports import Clock
 from .effects import Effect
 from .exchange import Asked, Exchange
@@ -82,7 +83,7 @@ class OperationsLane:
             # Whatever was not recorded is still pending: it goes out again, and the cloud does it once.
             self._sent = None
             self._exchange.abandon()
-            self._wait(Retry(str(fault)))
+            self._wait(Retry(fault.message))
 
     def finish(self, within_s: float) -> None:
         """Take an answer that is nearly here. What is still under way goes out again at the next start."""
@@ -198,7 +199,7 @@ class OperationsLane:
                 self._pace.held(self._mono_s(), self._draw())
                 self.next_due_s = self._pace.not_before_s
             case _:
-                self._retry(operation, Retry("the cloud's answer fits no operation", verified=True))
+                self._retry(operation, Retry(Phrase("the cloud's answer fits no operation"), verified=True))
 
     def _delivered(self, operation: Operation, data: Mapping[str, Any]) -> None:
         now_ms = self._now_ms()
