@@ -9,7 +9,6 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 from deploy.translations.__main__ import stale
 
@@ -25,7 +24,7 @@ NO_ERRORS_OF_OURS = re.compile(
     r"(?:Assertion|Attribute|Import|Index|Key|Lookup|NotImplemented|OS|Runtime|Type|Value)Error|SystemExit|Abort|_.*"
 )
 """What is raised to programmers, and caught by them."""
-NAMES_OF_THINGS = frozenset({"AquaSmart", "JSON", "L/min", "L", "·", "–", "aquasmart pin set"})
+NAMES_OF_THINGS = frozenset({"AquaSmart", "JSON", "L/min", "L", "aquasmart pin set"})
 """On the page, the same in every language."""
 
 
@@ -51,7 +50,7 @@ def _plain(file: SourceFile, name: str) -> Iterator[Finding]:
         if name.startswith("cli/") and function in SAID:
             spoken = node.args if function == "table" else node.args[:1]
         elif id(node) in raised and not NO_ERRORS_OF_OURS.fullmatch(function):
-            spoken = node.args[:1]
+            spoken = list(node.args)
         spoken += [keyword.value for keyword in node.keywords if keyword.arg == "hint"]
         for each in spoken:
             if _has_words(each):
@@ -72,6 +71,10 @@ def _has_words(node: ast.expr) -> bool:
         text = node.value
     elif isinstance(node, ast.IfExp):
         return _has_words(node.body) or _has_words(node.orelse)
+    elif isinstance(node, ast.List | ast.Tuple):
+        return any(map(_has_words, node.elts))
+    elif isinstance(node, ast.ListComp):
+        return _has_words(node.elt)
     elif isinstance(node, ast.BinOp):
         return _has_words(node.left) or _has_words(node.right)
     else:
@@ -86,13 +89,12 @@ def marked_on_pages(file: SourceFile) -> Iterator[Finding]:
     for number, line in enumerate(file.text.splitlines(), 1):
         bare = re.sub(r"\{\{.*?\}\}|\{%.*?%\}", "", line)
         for piece in re.sub(r"<[^>]*>?", "\n", bare).splitlines():
-            text = piece.strip().strip("·").strip()
+            text = piece.strip(" ·–")
             if text and text not in NAMES_OF_THINGS and re.search(r"[A-Za-z]{2,}", text) and ">" not in text:
                 yield file.finding(number, "words", f"{text!r} is not said by tr()")
 
 
-def catalogues(root: Path) -> Iterator[Finding]:
-    """The catalogues of this tree; of another one nothing is known."""
-    if (root / "deploy/translations").is_dir():
-        for each in stale():
-            yield Finding("station/locale", 1, "words", each)
+def catalogues() -> Iterator[Finding]:
+    """Whatever is missing in, or stale of, the catalogues."""
+    for each in stale():
+        yield Finding("station/locale", 1, "words", each)

@@ -147,7 +147,7 @@ def load_config(path: Path, *, secrets: bool = True) -> Config:
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"), parse_float=Decimal)
     except FileNotFoundError:
-        raise BadConfig(str(path), ["the file does not exist"]) from None
+        raise BadConfig(str(path), [Phrase("the file does not exist")]) from None
     except (OSError, UnicodeDecodeError) as fault:
         raise BadConfig(str(path), [Phrase("the file cannot be read: {reason}", reason=str(fault))]) from fault
     except tomllib.TOMLDecodeError as fault:

@@ -57,7 +57,7 @@ def ask(door: Door, path: str = "/", **language: str) -> tuple[int, str, dict[st
 def test_every_word_of_a_healthy_station_is_spanish(make_door: MakeDoor) -> None:
     world, door = make_door()
     world.await_flow()
-    eventually(lambda: "Todo bien" in words(ask(door)[1]), "a healthy station, in Spanish")
+    eventually(lambda: "todo bien" in words(ask(door)[1]), "a healthy station, in Spanish")
     status, page, said = ask(door)
     assert (status, said["Content-Language"], "Accept-Language" in said["Vary"]) == (200, "es", True)
     assert '<html lang="es">' in page

@@ -26,13 +26,13 @@ def catalogue(language: str) -> gettext.NullTranslations:
     return gettext.translation(DOMAIN, FOLDER, [language], fallback=True)
 
 
-def first_known(wanted: Iterable[str]) -> str:
-    """The first of some locales' languages (`es_MX.UTF-8`, `es`) that we speak; English where none is."""
+def first_known(wanted: Iterable[str], otherwise: str = ENGLISH) -> str:
+    """The first language of some locales (`es_MX.UTF-8`, `es-MX`, `es`) that we speak."""
     for each in wanted:
         language = re.split(r"[_.@-]", each, maxsplit=1)[0].lower()
         if language in LANGUAGES:
             return language
-    return ENGLISH
+    return otherwise
 
 
 def language_of(environment: Mapping[str, str]) -> str:

@@ -105,7 +105,7 @@ def open_log(path: Path, *, create: bool = False) -> sqlite3.Connection:
             raise
     except sqlite3.Error as fault:
         raise trouble(
-            path, fault, Phrase("the log {path} cannot be opened", path=path), hint="Run `aquasmart status`."
+            path, fault, Phrase("the log {path} cannot be opened", path=path), hint=Phrase("Run `aquasmart status`.")
         ) from fault
     return connection
 

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from ..config import load_config
+from ..core.phrases import joined
 from ..core.showing import litres
 from .check import BUSY, DAMAGED, SALVAGED, show
 from .words import tr
@@ -53,7 +54,7 @@ def _show_report(report: dict[str, Any]) -> None:
         )
     )
     if report["damage"]:
-        click.echo(tr("the log is DAMAGED: {damage}", damage="; ".join(report["damage"])))
+        click.echo(tr("the log is DAMAGED: {damage}", damage=joined("; ", report["damage"])))
         click.echo(tr("Stop reader and sync and run `aquasmart check`."))
     else:
         click.echo(tr("the log is sound"))

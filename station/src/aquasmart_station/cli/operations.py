@@ -139,7 +139,7 @@ def _ask(config_path: Path, kind: str, argument: dict[str, Any], *, as_json: boo
     if as_json:
         click.echo(json.dumps({"request": number, "answer": answer}, ensure_ascii=False))
     else:
-        click.echo(answer or tr("asked; sync does it as soon as it runs"))
+        click.echo(looked_up(answer) if answer else tr("asked; sync does it as soon as it runs"))
 
 
 def _ops(config_path: Path) -> OpsFile:

@@ -13,15 +13,17 @@ from flask import Flask, g, request
 from flask.wrappers import Response
 from werkzeug.exceptions import HTTPException
 
-from ..adapters.languages import catalogue
-from ..core.phrases import LANGUAGES, Phrase, counted, translated
+from ..adapters.languages import catalogue, first_known
+from ..core.phrases import Phrase, counted, translated
 
 
 def teach(app: Flask, default: str) -> None:
     """Give the application's pages their words: `tr`, `trn`, `language`, and phrases that translate themselves."""
 
     def choose() -> None:
-        g.language = request.accept_languages.best_match(LANGUAGES) or default
+        # In the order in which the browser wants them; en-GB is as good as en.
+        wanted = (each for each, quality in request.accept_languages if quality > 0)
+        g.language = first_known(wanted, default)
 
     # First of all: also a refusal is in the reader's language.
     app.before_request_funcs.setdefault(None, []).insert(0, choose)

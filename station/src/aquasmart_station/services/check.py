@@ -31,7 +31,7 @@ from ..adapters.quarantine import (
 from ..adapters.salvage import Figures, salvage, seal
 from ..core.errors import LogBusy, LogError
 from ..core.model import Draft, Kind, StreamHeader
-from ..core.phrases import Phrase
+from ..core.phrases import Phrase, joined
 from ..core.showing import litres
 
 REPORT = "report"
@@ -93,7 +93,7 @@ class Checker:
             found = self._examine(full=full, force=force)
             if not found.damage and not (force and found.exists):
                 return Verdict("sound" if found.exists else "none", found)
-            reason = "; ".join(found.damage) or "a salvage was asked for"
+            reason = joined("; ", found.damage) or "a salvage was asked for"
             intent = begin(self.log, reason, self.now_ms(), skip_unreadable=force)
         figures = self._save(intent)
         return Verdict("salvaged", found, intent.reason, figures, intent.folder)
@@ -102,7 +102,7 @@ class Checker:
         # SQLite's own check is one long read transaction, which would keep the log from being checkpointed.
         within_s = None if full else QUICK_S
         found = examine(self.log, mono_s=self.mono_s, within_s=within_s, structure=False)
-        reason = "; ".join(found.damage)
+        reason = joined("; ", found.damage)
         return Verdict("damaged" if reason else "busy", found, reason)
 
     def _examine(self, *, full: bool, force: bool) -> Examination:

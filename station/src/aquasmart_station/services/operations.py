@@ -31,7 +31,7 @@ from ..core.outcome import (
     Unverified,
 )
 from ..core.pacing import Pace
-from ..core.phrases import Phrase
+from ..core.phrases import Phrase, marked
 from ..core.ports import Clock
 from .effects import Effect
 from .exchange import Asked, Exchange
@@ -143,9 +143,10 @@ class OperationsLane:
         number = argument.get("operation")
         operation = rows.operation(connection, number) if isinstance(number, int) else None
         if operation is None:
-            return "there is no such operation"
+            return marked("there is no such operation")
         if kind == "retry":
-            return "queued again" if rows.revive(connection, operation.id) else f"it is {operation.state}, not failed"
+            revived = rows.revive(connection, operation.id)
+            return marked("queued again") if revived else f"it is {operation.state}, not failed"
         effect = self._effects.get(operation.type)
         if kind != "resolve" or effect is None or operation.state != "conflict":
             return f"it is {operation.state}: there is no conflict to resolve"

@@ -20,7 +20,7 @@ from ..adapters.quarantine import intent_path
 from ..core.conversation import Identity
 from ..core.errors import StationError
 from ..core.model import Draft, Kind, StreamHeader
-from ..core.phrases import Phrase
+from ..core.phrases import Phrase, joined
 from ..core.ports import Clock
 from ..core.showing import litres
 from .export import export_log
@@ -66,7 +66,7 @@ class FactoryReset:
         found = examine(self.log, mono_s=self.mono_s)
         if found.damage:
             raise StationError(
-                Phrase("the log is damaged: {damage}", damage="; ".join(found.damage)),
+                Phrase("the log is damaged: {damage}", damage=joined("; ", found.damage)),
                 hint=Phrase("Run `aquasmart check` first: it saves what was not delivered, or says what is lost."),
             )
         if not found.exists or not found.rows:

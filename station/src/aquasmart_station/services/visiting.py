@@ -80,7 +80,7 @@ def _tell(
     connection: sqlite3.Connection, visit: Visit, phase: str, text: str, now_ms: int, more: dict[str, Any]
 ) -> int:
     if len(text) > WIRE_TEXT or len(visit.technician) > WIRE_TEXT:
-        words = f"a note has at most {WIRE_TEXT} characters, this one {len(text)}"
+        words = Phrase("a note has at most {most} characters, this one {n}", most=WIRE_TEXT, n=len(text))
         raise BadOperation(words, hint=Phrase("Make two of it: nothing was queued."))
     said = {"technician": visit.technician, "note": text, "visited_at_ms": now_ms, "visit": visit.id, "phase": phase}
     return operation_rows.enqueue(connection, SERVICE_VISIT, said | more, now_ms)
