@@ -90,9 +90,10 @@ def test_what_is_wrong_is_said_in_spanish_too(world: World) -> None:
 def test_programs_get_the_same_as_ever(world: World) -> None:
     """Names, numbers and sentences of `--json` are English whatever the person's language is."""
     world.settle()
+    world.site.stop("sync")
 
     def steady(document: Any) -> Any:
-        """Without what moves between two looks."""
+        """Without the figures: ages and free space move between two looks at a station that stands still."""
         return re.sub(r"\d+(\.\d+)?", "0", json.dumps(document, sort_keys=True))
 
     for words in (("status",), ("doctor", "--offline"), ("check",), ("clock",), ("config", "show"), ("meter", "list")):
