@@ -11,7 +11,7 @@ import pytest
 from aquasmart_station.config import load_config
 from aquasmart_station.services.boot_provisioning import BOOT_FILES, REPORT, boot_file
 from demo.site import REPOSITORY, program
-from tests.integration.station.provision_scenes import places, provision_at_boot
+from tests.integration.station.provision_scenes import places, provision, provision_at_boot
 
 KEY, OTHER, WIFI = "5a" * 32, "0c" * 32, "correct horse; battery"
 FILE = f'''
@@ -87,6 +87,20 @@ def test_a_file_that_was_dealt_with_is_left_alone_until_it_changes(folder: Path)
     assert start(folder).returncode == 0
     changed = load_config(config)
     assert (changed.cloud.url, changed.sync.linger_s, changed.cloud.key.hex()) == ("https://cloud2.example", 7.5, KEY)
+
+
+def test_a_station_that_was_provisioned_before_there_were_notes_is_left_as_it_is(folder: Path) -> None:
+    """An upgrade: the file with its stars lies there since long, and settings were changed on the station since."""
+    provision(str(folder))
+    config = folder / "etc" / "station.toml"
+    config.write_text(config.read_text().replace("cloud.example", "cloud3.example"))
+    done = start(folder)
+    assert (done.returncode, "has not changed" in done.stdout) == (0, True)
+    assert load_config(config).cloud.url == "https://cloud3.example"
+    boot = folder / "aquasmart.toml"
+    boot.write_text(boot.read_text().replace("cloud.example", "cloud2.example"))
+    assert start(folder).returncode == 0
+    assert load_config(config).cloud.url == "https://cloud2.example"
 
 
 def test_a_wrong_file_changes_nothing_and_its_faults_can_be_read_on_a_laptop(folder: Path) -> None:

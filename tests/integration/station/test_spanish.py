@@ -80,8 +80,8 @@ def test_doctor_in_spanish(world: World) -> None:
 def test_what_is_wrong_is_said_in_spanish_too(world: World) -> None:
     world.site.stop("meter:tap-1")
     eventually(lambda: "puerto ausente" in said(world, "status"), "the state in Spanish")
-    text = said(world, "status")
-    assert "degradada: link-down:tap-1: tap-1: ha desaparecido el puerto del contador" in text
+    why = "degradada: link-down:tap-1: tap-1: ha desaparecido el puerto del contador"
+    eventually(lambda: why in said(world, "status"), "the reason in Spanish")
     world.site.stop("reader")
     assert "parado" in said(world, "status")
     assert "el lector no está en marcha" in said(world, "meter", "swap", "tap-1", "--yes")

@@ -21,7 +21,7 @@ from typing import Literal
 
 from ..adapters.durable_files import write_durably
 from ..adapters.provision_files import PUBLIC, CannotWrite, put
-from ..core.provisioning import BadProvision, wipe_ranges
+from ..core.provisioning import BadProvision, read_plan, wipe_ranges
 from .provisioning import Done, Places, provision
 
 BOOT_FILES = (Path("/boot/firmware/aquasmart.toml"), Path("/boot/aquasmart.toml"))
@@ -53,10 +53,17 @@ def boot_file(candidates: Sequence[Path] = BOOT_FILES) -> Path:
 
 def at_boot(source: Path, places: Places) -> Outcome:
     """Provision from `source` unless that has been done. Never raises for what is wrong with the file or the disk."""
-    if places.config.is_file() and _noted(places) == _seen(source):
-        return Outcome("unchanged", f"{source} has not changed since this station was provisioned from it")
-    standing = places.config.is_file()
+    standing, noted = places.config.is_file(), _noted(places)
+    unchanged = Outcome("unchanged", f"{source} has not changed since this station was provisioned from it")
+    if standing and noted == _seen(source):
+        return unchanged
     try:
+        if standing and noted is None and _dealt_with_by_hand(source):
+            remember(source, places)
+            return unchanged
+        if noted is None:
+            # That it was begun: after a cut, stars in the file alone do not say that everything is done.
+            put(places.folder / NOTE, json.dumps({"path": str(source), "sha256": ""}) + "\n", PUBLIC)
         done = provision(source, places)
         # The word first: after the note nothing is done again.
         _leave_word(source, _done_text(source, done))
@@ -92,6 +99,15 @@ def _seen(source: Path) -> tuple[str, str]:
         return str(source), hashlib.sha256(source.read_bytes()).hexdigest()
     except OSError:
         return str(source), ""
+
+
+def _dealt_with_by_hand(source: Path) -> bool:
+    """Whether the file's key was moved to this station before there was a note: by a person's command, or by an older
+    version of this software. Applied once more it would set back what was changed on the station since."""
+    try:
+        return read_plan(str(source), source.read_bytes()).key is None
+    except (OSError, BadProvision):
+        return False
 
 
 def _stands(standing: bool) -> str:
