@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 export PORT STATE ROWS
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run outage outage-over test test-unit check lint typecheck layers format bench deb hil-test manual test-system mutation soak power-cut screenshots package-check lock clean
+.PHONY: help setup run outage outage-over test test-unit check lint typecheck layers format bench deb hil-test manual translations test-system mutation soak power-cut screenshots package-check lock clean
 
 help: ## List the verbs
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  \033[36m%-15s\033[0m %s\n", $$1, $$2}'
@@ -86,6 +86,9 @@ bench: $(VENV)/dev.stamp ## Figures beside the naive scheme (ONLY=log|reader|syn
 
 hil-test: $(VENV)/dev.stamp ## Accept a meter: PORT=/dev/serial/by-path/… or sim, METER=pulse|modbus (PROFILE, OPERATOR), build/hil/
 	@$(BIN)/python -m tests.hil --port "$(if $(filter 8000,$(PORT)),,$(PORT))" --meter "$(METER)" $(if $(PROFILE),--profile $(PROFILE)) $(if $(OPERATOR),--operator "$(OPERATOR)") $(ARGS)
+
+translations: $(VENV)/dev.stamp ## Renew the catalogues of translations from the source; says what a translator must do
+	@$(BIN)/python -m deploy.translations
 
 manual: $(VENV)/dev.stamp ## Renew man page and shell completions in station/share from the commands
 	@mkdir -p station/share/man station/share/completions

@@ -112,6 +112,7 @@ CAPABILITIES: dict[str, Capability] = {
         _programs("dpkg-deb", "lintian"), "Debian's packaging tools: apt-get install dpkg-dev lintian"
     ),
     "redis": Capability(_programs("redis-server"), "a Redis server: apt-get install redis-server"),
+    "gettext": Capability(_programs("msgfmt"), "GNU gettext's own programs: apt-get install gettext"),
     "man": Capability(_programs("man"), "man and its formatter: apt-get install man-db"),
     "strace": Capability(_programs("strace"), "strace: apt-get install strace"),
 }

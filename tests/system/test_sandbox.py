@@ -12,7 +12,7 @@ from tests.system.station import READER, STATE, SYNC, Station
 
 pytestmark = [pytest.mark.e2e, pytest.mark.needs("nspawn")]
 
-UNITS = tuple(f"aquasmart-{name}.service" for name in ("check", "reader", "sync", "panel", "led"))
+UNITS = tuple(f"aquasmart-{name}.service" for name in ("provision", "check", "reader", "sync", "panel", "led"))
 MOST_EXPOSED = 2.0
 
 # Run in place of the service: tries everything, tells in JSON.
@@ -117,6 +117,19 @@ def test_each_sandbox_holds(station: Station) -> None:
     station.await_up(READER, SYNC)
     station.await_events()
     assert station.log.events() > before
+    station.settle()
+
+
+def test_what_provisions_at_boot_may_write_its_four_folders_and_nothing_else(station: Station) -> None:
+    """Root, for the sake of files that root alone may read; without capabilities it is little more than their owner."""
+    said = probe(station, "provision")
+    assert "done" not in said["created"].values(), said
+    assert said["appended"] == {"/etc/aquasmart/station.toml": "done", f"/{STATE}/log.db": "Permission denied"}
+    assert "done" not in {said["state"], said["ops"], said["read_log"]}
+    assert said["mount"] == "Operation not permitted"
+    assert (said["netlink"] != "done", said["inet"] != "done", said["network"] != "done") == (True, True, True)
+    assert (said["capabilities"], said["no_new_privileges"], said["seccomp"]) == ("0" * 16, "1", "2")
+    assert (said["tmp"], said["home"]) == ([], "Permission denied")
     station.settle()
 
 

@@ -27,6 +27,7 @@ from ..adapters.ops import OpsFile
 from ..config import Config
 from ..core.errors import StationError
 from ..core.model import Kind
+from ..core.phrases import Phrase
 from .report import station_report
 
 PART_BYTES = 256 * 1024
@@ -114,7 +115,10 @@ def write_archive(path: Path, made: dict[str, str]) -> int:
         fresh.replace(path)
     except OSError as fault:
         fresh.unlink(missing_ok=True)
-        raise StationError(f"{path} cannot be written: {fault.strerror}", hint="Say another file.") from fault
+        raise StationError(
+            Phrase("{path} cannot be written: {strerror}", path=path, strerror=fault.strerror),
+            hint=Phrase("Say another file."),
+        ) from fault
     return path.stat().st_size
 
 
