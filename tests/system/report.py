@@ -21,7 +21,13 @@ _NAME = "system-fault"
 
 
 def note(
-    record_property: object, fault: str, *, cycles: int = 1, volume_ul: int | None = None, lost: str = "", measured: str = ""
+    record_property: object,
+    fault: str,
+    *,
+    cycles: int = 1,
+    volume_ul: int | None = None,
+    lost: str = "",
+    measured: str = "",
 ) -> None:
     """One line of the report. `volume_ul`: the meter's own volume, which log and cloud were found to have exactly.
     `lost`: what was compared instead, in words, where a test compares something else than volumes."""

@@ -119,7 +119,10 @@ class Emulated:
 
     def ask(self, deed: str, *words: Any, patience_s: float = ASK_S) -> Any:
         """The agent's answer. OSError where there is none, ValueError where it is cut short."""
-        with socket.create_connection(("127.0.0.1", self._port), timeout=patience_s) as line, line.makefile("rwb") as io:
+        with (
+            socket.create_connection(("127.0.0.1", self._port), timeout=patience_s) as line,
+            line.makefile("rwb") as io,
+        ):
             io.write(json.dumps({"deed": deed, "with": words}).encode() + b"\n")
             io.flush()
             return json.loads(io.readline())
@@ -148,7 +151,10 @@ class Emulated:
             self.run("systemctl", "poweroff", check=False)
         # A board may have nothing that switches its power off: then its kernel says that it has done its part.
         eventually(
-            lambda: not self._alive() or "Power down" in self.said() or "System halted" in self.said(), "off", OFF_S, 0.2
+            lambda: not self._alive() or "Power down" in self.said() or "System halted" in self.said(),
+            "off",
+            OFF_S,
+            0.2,
         )
         self.destroy()
 

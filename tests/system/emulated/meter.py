@@ -6,6 +6,8 @@ count stands in a file on the host that nothing in the machine can see.
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 from pathlib import Path
 
@@ -28,19 +30,20 @@ class HostMeter:
         spec = MeterSpec(pattern=pattern, flow_l_min=flow_l_min)
         self._start([program("aquasmart"), "simulate", *spec.simulate_arguments(self._link, self._count_file)])
         eventually(self._link.exists, "the meter's port")
-        port = f"OPEN:{self._link.resolve()},rawer,noctty"
-        self._start(["socat", f"UNIX-CONNECT:{self._socket},forever,interval=0.1", port])
+        # The cable ends with the machine at its other end, and is there again for the next boot.
+        cable = f"socat UNIX-CONNECT:{self._socket},forever,interval=0.1 OPEN:{self._link.resolve()},rawer,noctty"
+        self._start(["sh", "-c", f"while sleep 0.1; do {cable}; done"])
 
     def counted(self) -> MeterCount:
         return MeterCount(*map(int, self._count_file.read_text().split()))
 
     def stop(self) -> None:
         for process in reversed(self._running):
-            process.terminate()
+            os.killpg(process.pid, signal.SIGTERM)
             try:
                 process.wait(10)
             except subprocess.TimeoutExpired:
-                process.kill()
+                os.killpg(process.pid, signal.SIGKILL)
                 process.wait(10)
         self._running = []
         self._link.unlink(missing_ok=True)
@@ -49,6 +52,7 @@ class HostMeter:
         with (self._folder / "meter.log").open("ab") as output:
             self._running.append(
                 subprocess.Popen(
-                    command, cwd=self._folder, stdin=subprocess.DEVNULL, stdout=output, stderr=output
+                    command, cwd=self._folder, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+                    start_new_session=True,
                 )
             )  # fmt: skip

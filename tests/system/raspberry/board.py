@@ -22,7 +22,7 @@ METER_PORT = "/dev/aquasmart/uart-ttyS1"
 CARD_MODULES = ("mmc_block", "bcm2835", "sdhci_iproc", "ext4")
 BOARD_MODULES = (
     *("dwc2", "phy_generic", "usbnet", "cdc_ether", "rndis_host", "cdc_subset"),
-    *("raspberrypi_hwmon", "leds_gpio", "gpio_raspberrypi_exp", "bcm2835_thermal", "bcm2835_wdt", "bcm2835_rng"),
+    *("leds_gpio", "bcm2835_thermal", "bcm2835_wdt", "bcm2835_rng"),
 )
 """What Debian's udev loads on a Pi by itself, of all that its kernel has."""
 

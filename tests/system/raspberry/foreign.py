@@ -18,9 +18,6 @@ from tests.system.emulated import parts
 from tests.system.emulated.parts import run
 from tests.system.rootfs import LEFT_OUT, cache_folder, debian, release_name, sources
 
-NOT_COPIED = {"control", "md5sums"}
-"""Of a package's control files: `control` stands in dpkg's status; sums of files that are left out would be wrong."""
-
 
 class Apt:
     """The host's package sources, seen by a machine of another architecture, in a folder of its own."""
@@ -100,10 +97,11 @@ def _take_out(root: Path, name: str, qualified: str) -> None:
     info = root / "var/lib/dpkg/info"
     for line in (info / f"{qualified}.list").read_text().splitlines():
         path = root / line.lstrip("/")
-        # Through a link out of the tree, a file of the host would be meant.
-        if path.parent.resolve().is_relative_to(root) and (path.is_symlink() or path.is_file()):
+        # Not a link to a folder: /bin is one. And through a link out of the tree, a file of the host would be meant.
+        if path.parent.resolve().is_relative_to(root) and not path.is_dir() and (path.is_symlink() or path.exists()):
             path.unlink()
-    for path in info.glob(f"{qualified}.*"):
+    # By the whole name: `python3.*` would be `python3.11.list`, too.
+    for path in [path for path in info.glob(f"{qualified}.*") if path.stem == qualified]:
         path.unlink()
 
 
@@ -122,7 +120,7 @@ def _put_in(root: Path, deb: Path) -> str:
     name = _field(control, "Package") + (f":{_field(control, 'Architecture')}" if same else "")
     info = root / "var/lib/dpkg/info"
     for path in control_files.iterdir():
-        if path.name not in NOT_COPIED:
+        if path.name != "control":  # its text stands in dpkg's status
             shutil.copy(path, info / f"{name}.{path.name}")
     names = [line.removeprefix(".").rstrip("/") or "/." for line in listed.stdout.decode().splitlines()]
     (info / f"{name}.list").write_text("".join(f"{each}\n" for each in names))

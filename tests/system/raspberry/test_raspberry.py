@@ -45,7 +45,9 @@ def off_by_ms(pi: EmulatedStation) -> int:
     return abs(pi.machine.clocks().wall_ms - time.time_ns() // 1_000_000)
 
 
-def test_a_raspberry_pi_counts_and_delivers_whatever_its_clock_says(pi: EmulatedStation, record_property: object) -> None:
+def test_a_raspberry_pi_counts_and_delivers_whatever_its_clock_says(
+    pi: EmulatedStation, record_property: object
+) -> None:
     # Installed by the board's own dpkg: maintainer scripts, byte code and units by its own processor.
     pi.machine.boot()
     began = time.monotonic()
@@ -98,7 +100,10 @@ def test_a_raspberry_pi_counts_and_delivers_whatever_its_clock_says(pi: Emulated
     for row in unset:
         assert abs(told[row.stream, row.seq].believed_ms - row.mono_ms - right_ms) <= 1_250
     for body in bodies(pi.books, pi.id):
-        if all((event.stream, event.seq) in rows for event in body.events) and body.events[0].mono_ms >= unset[0].mono_ms:
+        if (
+            all((event.stream, event.seq) in rows for event in body.events)
+            and body.events[0].mono_ms >= unset[0].mono_ms
+        ):
             assert_times(body, rows, boot)
     report.note(
         record_property,

@@ -299,7 +299,13 @@ def test_the_flag_of_an_unset_clock_follows_the_rows_own_time_not_what_was_told_
     here = world()
     noon_ms = here.now_ms
     flagged = []
-    for told, at_ms in (("rtc", noon_ms), ("rtc", 7_200_000), ("unset", 7_300_000), ("unset", noon_ms), ("rtc", noon_ms)):
+    for told, at_ms in (
+        ("rtc", noon_ms),
+        ("rtc", 7_200_000),
+        ("unset", 7_300_000),
+        ("unset", noon_ms),
+        ("rtc", noon_ms),
+    ):
         here.account.tell_clock(told)
         here.meter.flow(5)
         here.mono_ms += 1_000
