@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,7 +66,8 @@ def make_bundle(
     content.mkdir(parents=True)
     target = content / "rootfs.ext4"
     if image is None:
-        target.write_bytes(bytes(range(256)) * 256)
+        # Nothing that can be compressed: RAUC refuses a payload of 4 KiB or less, as a squashfs.
+        target.write_bytes(os.urandom(65_536))
     else:
         image.rename(target)
     (content / "manifest.raucm").write_text(manifest(number, version, compatible, bundle_format))

@@ -5,7 +5,7 @@
 # For a fleet keep ca.key.pem off every machine with a network, and the signing key in a token (RAUC takes PKCS#11).
 set -eu
 folder=${1:?which folder? It must lie outside the source tree}
-here=$(cd "$(dirname "$0")" && git rev-parse --show-toplevel 2>/dev/null || cd "$(dirname "$0")/../.." && pwd)
+here=$(cd "$(dirname "$0")/../.." && pwd)
 mkdir -p "$folder"
 chmod 700 "$folder"
 folder=$(cd "$folder" && pwd)
@@ -27,10 +27,11 @@ openssl req -x509 -newkey rsa:3072 -nodes -sha256 -days 7300 -keyout ca.key.pem 
   -addext "basicConstraints=critical,CA:TRUE" -addext "keyUsage=critical,keyCertSign,cRLSign" 2>/dev/null
 openssl req -newkey rsa:3072 -nodes -sha256 -keyout bundle.key.pem -out bundle.csr.pem \
   -subj "/O=AquaSmart/CN=AquaSmart bundle signer, $name" 2>/dev/null
+# codeSigning is what a station asks for; emailProtection what `rauc info --keyring` asks for without a configuration.
 cat >bundle.ext <<'WORDS'
 basicConstraints=critical,CA:FALSE
 keyUsage=critical,digitalSignature
-extendedKeyUsage=critical,codeSigning
+extendedKeyUsage=critical,codeSigning,emailProtection
 subjectKeyIdentifier=hash
 authorityKeyIdentifier=keyid
 WORDS

@@ -17,10 +17,6 @@ RAUC_SLOT_rootfs = "aquasmart-image"
 RAUC_SLOT_rootfs[fstype] = "ext4"
 RAUC_SLOT_rootfs[rename] = "rootfs.ext4"
 
-AQUASMART_KEYS_DIR ?= "${TOPDIR}/keys"
-RAUC_KEY_FILE ?= "${AQUASMART_KEYS_DIR}/bundle.key.pem"
-RAUC_CERT_FILE ?= "${AQUASMART_KEYS_DIR}/bundle.cert.pem"
-
 # A task of the class's, in Python; the number is asked for before anything is made with it.
 python do_configure:prepend() {
     number = d.getVar("AQUASMART_BUNDLE_NUMBER") or ""

@@ -1,13 +1,10 @@
-# RAUC's configuration, the install handler, and the certificates that bundles are verified with.
+# RAUC's configuration, the install handler, and the certificate that bundles are verified with.
 #
-# The keyring comes from outside the tree: AQUASMART_KEYS_DIR holds keyring.pem (and, where bundles are signed,
-# bundle.key.pem and bundle.cert.pem). scripts/development-keys.sh makes such a folder for trying things out.
+# RAUC_KEYRING_FILE comes from outside the tree, as an absolute path (kas hands it through): what scripts/development-keys.sh
+# makes, or a release's own. An image without it could never be updated, so it is not made.
 inherit ${@bb.utils.contains('DISTRO', 'aquasmart', 'aquasmart-boot-counters', '', d)}
 
-AQUASMART_KEYS_DIR ?= "${TOPDIR}/keys"
-FILESEXTRAPATHS:prepend:aquasmart := "${THISDIR}/files:${AQUASMART_KEYS_DIR}:"
-RAUC_KEYRING_FILE:aquasmart = "keyring.pem"
-RAUC_KEYRING_URI:aquasmart = "file://keyring.pem"
+FILESEXTRAPATHS:prepend:aquasmart := "${THISDIR}/files:"
 SRC_URI:append:aquasmart = " file://pre-install.sh"
 
 # The configuration names a board's disk.
@@ -21,6 +18,12 @@ do_install:append:aquasmart() {
     if grep -q '^[^#]*@' ${D}${sysconfdir}/rauc/system.conf; then
         bbfatal "system.conf has words that were not filled in"
     fi
+    if ! grep -q 'BEGIN CERTIFICATE' ${WORKDIR}/${RAUC_KEYRING_FILE}; then
+        bbfatal "RAUC_KEYRING_FILE is no certificate. For trying out: yocto-layer/scripts/development-keys.sh FOLDER, then \
+RAUC_KEYRING_FILE=FOLDER/keyring.pem"
+    fi
+    rm -f ${D}${sysconfdir}/rauc/*.pem
+    install -m 0644 ${WORKDIR}/${RAUC_KEYRING_FILE} ${D}${sysconfdir}/rauc/keyring.pem
     install -D -m 0755 ${WORKDIR}/pre-install.sh ${D}${libexecdir}/aquasmart/pre-install
 }
 
