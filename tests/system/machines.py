@@ -14,8 +14,8 @@ import time
 from pathlib import Path
 from typing import Protocol
 
-
 EXIT_RESTART = 133
+"""How nspawn ends where its machine restarts, with --keep-unit."""
 
 
 class Machine(Protocol):
@@ -75,9 +75,7 @@ class Cable:
 class Container:
     """Real systemd in systemd-nspawn, in a cgroup and a network of its own."""
 
-    def __init__(
-        self, root: Path, name: str, cable: Cable, console: Path, *, devices: tuple[Path, ...] = ()
-    ) -> None:
+    def __init__(self, root: Path, name: str, cable: Cable, console: Path, *, devices: tuple[Path, ...] = ()) -> None:
         """`devices`: nodes of the host's that it may use."""
         self.root, self._name, self._cable, self._console, self._devices = root, name, cable, console, devices
         self.kernel_words: tuple[str, ...] = ()
@@ -124,7 +122,6 @@ class Container:
         """Until it has restarted by itself: it is off then, and `boot` goes on."""
         assert self._nspawn is not None
         status = self._nspawn.wait(timeout_s)
-        # What --keep-unit makes of a restart within.
         assert status == EXIT_RESTART, f"ended with {status}"
         self.destroy()
 

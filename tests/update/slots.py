@@ -19,6 +19,7 @@ from tests.update.uboot import GOOD, TRIES
 
 SLOT_MIB = 24
 DATA = ("var/lib/aquasmart", "var/lib/aquasmart-update", "var/lib/boot-env", "var/meter")
+FLOW = "etc/meter.env"
 SITE = "usr/lib/python3/dist-packages/aquasmart_station"
 
 BACKEND = """\
@@ -185,12 +186,12 @@ class SlotMachine:
 
     def power_off(self) -> None:
         self.container.power_off()
-        self._mounts.close()
+        self._unmount()
 
     def await_restart(self, timeout_s: float = 90.0) -> None:
         """Until it has restarted by itself. Off then: `boot` goes on."""
         self.container.await_restart(timeout_s)
-        self._mounts.close()
+        self._unmount()
 
     def destroy(self) -> None:
         self.container.destroy()
@@ -201,6 +202,12 @@ class SlotMachine:
         self.destroy()
         for loop in self._loops:
             subprocess.run(["losetup", "--detach", str(loop)], capture_output=True)
+
+    def _unmount(self) -> None:
+        """What an image wrote beside the data partition is gone; how the water flows is not the image's."""
+        flow = (self.root / FLOW).read_text()
+        self._mounts.close()
+        (self._folder / "provisioned" / FLOW).write_text(flow)
 
     def own_data(self) -> None:
         """The data partition's folders belong to whom they belong in the root file system."""

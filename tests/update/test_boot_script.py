@@ -97,7 +97,7 @@ def test_a_power_cut_costs_one_try_of_the_same_slot_at_most(board: Board, left_b
 
 @needs_uboot
 def test_cuts_do_not_flip_slots(board: Board) -> None:
-    """Power that comes and goes while a fresh slot is tried: that slot until its tries are used up, then the good one."""
+    """Power that comes and goes while a fresh slot is tried: that slot as long as it has tries, then the good one."""
     board.set_counters("B A", GOOD, "3")
     assert [board.boots(1)[0][0] for _ in range(5)] == ["B", "B", "B", "A", "A"]
 

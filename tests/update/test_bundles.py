@@ -64,7 +64,19 @@ def test_our_certificate_for_something_else_signs_no_bundle(rauc: Rauc, keys: Ke
     """The authority may sign other things one day: only certificates for code count."""
     other = Keys(tmp_path / "other")
     other.folder.mkdir()
-    make = ("openssl", "req", "-newkey", "rsa:2048", "-nodes", "-keyout", "bundle.key.pem", "-out", "csr", "-subj", "/CN=web")
+    make = (
+        "openssl",
+        "req",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-keyout",
+        "bundle.key.pem",
+        "-out",
+        "csr",
+        "-subj",
+        "/CN=web",
+    )
     run(*make, cwd=other.folder)
     (other.folder / "ext").write_text("extendedKeyUsage=serverAuth\nkeyUsage=digitalSignature\n")
     run(
@@ -135,7 +147,7 @@ def test_the_smallest_payload(keys: Keys, tmp_path: Path) -> None:
     """RAUC wants more than 4 KiB of payload. No image of ours is so small; a bundle made by hand for a trial may be."""
     tiny = tmp_path / "tiny"
     tiny.write_bytes(b"x")
-    with pytest.raises(ToolFailed, match="4096|4 ?KiB|larger"):
+    with pytest.raises(ToolFailed, match="must be larger than 4096 bytes"):
         make_bundle(tmp_path, keys, number=1, image=tiny)
 
 
@@ -159,7 +171,13 @@ def test_keys_are_made_outside_the_tree_once_and_for_their_owner_only(keys: Keys
 
 
 def handler(
-    tmp_path: Path, *, number: object, good: str | None = None, present: int | None = 12, words: str = "", proved: bool = False
+    tmp_path: Path,
+    *,
+    number: object,
+    good: str | None = None,
+    present: int | None = 12,
+    words: str = "",
+    proved: bool = False,
 ) -> subprocess.CompletedProcess[str]:
     root, bundle = tmp_path / "root", tmp_path / "bundle"
     for folder in ("var/lib/aquasmart-update", "run/aquasmart-update", "etc/aquasmart", "proc/1"):

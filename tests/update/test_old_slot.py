@@ -16,6 +16,7 @@ from collections.abc import Callable
 from contextlib import closing
 from importlib import resources
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
@@ -23,7 +24,9 @@ from aquasmart_station.adapters import log_file, ops
 from aquasmart_station.adapters.log_file import run_script, schema_texts
 from aquasmart_station.adapters.log_rows import row_crc32
 from aquasmart_station.core.encoding import compact
+from aquasmart_station.core.errors import LogDamaged
 from aquasmart_station.core.model import Row
+from tests.integration.station.log_bench import header
 from tests.integration.world import World, eventually
 
 NEWEST = {"log": log_file.SCHEMA_VERSION, "ops": ops.SCHEMA_VERSION}
@@ -74,9 +77,9 @@ def write_tomorrows_row(path: Path) -> None:
             "SELECT seq, at_ms, mono_ms, counts FROM event WHERE stream = ? ORDER BY seq DESC LIMIT 1", (stream,)
         ).fetchone()
         position = connection.execute("SELECT max(position) + 1 FROM event").fetchone()[0]
-        row = Row(position, last[0] + 1, 1, UNKNOWN_KIND, 1 << 20, last[1] + 1, last[2] + 1, last[3] + 7, '{"of":"tomorrow"}')
-        from uuid import UUID
-
+        row = Row(
+            position, last[0] + 1, 1, UNKNOWN_KIND, 1 << 20, last[1] + 1, last[2] + 1, last[3] + 7, '{"of":"tomorrow"}'
+        )
         crc32 = row_crc32(UUID(bytes=identity), row)
         values = (position, stream, *row[1:], crc32)
         connection.execute(f"INSERT INTO event VALUES ({', '.join('?' * len(values))})", values)
@@ -89,7 +92,9 @@ def tomorrow_in(path: Path) -> list[str]:
 
 def command(world: World, *words: str) -> subprocess.CompletedProcess[str]:
     whole = [sys.executable, "-m", "aquasmart_station.cli.entry", "--config", str(world.site.config_path), *words]
-    program = f"import sys; sys.argv = ['aquasmart', *{whole[3:]!r}]; from aquasmart_station.cli.entry import main; main()"
+    program = (
+        f"import sys; sys.argv = ['aquasmart', *{whole[3:]!r}]; from aquasmart_station.cli.entry import main; main()"
+    )
     return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
 
 
@@ -100,7 +105,7 @@ def test_todays_station_goes_on_with_tomorrows_databases(make_world: Callable[..
     world.take_baseline()
     world.site.start("sync")
     world.await_flow()
-    eventually(lambda: (world.site.root / "station" / "ops.db").exists(), "ops.db")
+    eventually((world.site.root / "station" / "ops.db").exists, "ops.db")
     # The new image's minutes: both databases of its version, a row of a kind of its own. Then back to this image.
     for name in ("reader", "sync"):
         world.site.stop(name)
@@ -125,10 +130,7 @@ def test_todays_station_goes_on_with_tomorrows_databases(make_world: Callable[..
 
 
 def test_a_header_with_a_field_of_tomorrow_is_taken_for_damage() -> None:
-    """Why a stream's header may not grow within a major: it prices every row, so nothing unknown in it is overlooked."""
-    from aquasmart_station.core.errors import LogDamaged
-    from tests.integration.station.log_bench import header
-
+    """Why a stream's header may not grow within a major: it prices every row, so nothing in it is overlooked."""
     document = json.loads(log_file.header_text(header()))
     document.pop("crc32")
     grown = document | {"tomorrow": 1}

@@ -73,7 +73,7 @@ def test_a_meter_that_the_former_image_read_must_be_read(world: World, tmp_path:
 
 
 def test_the_number_is_never_kept_before_the_mark(world: World, tmp_path: Path) -> None:
-    """Proved, but RAUC does not answer: tried until the time is over. A number without a mark would refuse the way back."""
+    """Proved, but RAUC does not answer: tried until the time is over. A number alone would refuse the way back."""
     files, said = files_of(tmp_path, words="aquasmart.trial=fallback"), []
     world.site.start("sync")
     eventually(lambda: evidence_now(config_of(world)).sync_alive, "sync is up")

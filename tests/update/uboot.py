@@ -1,9 +1,9 @@
-"""A board whose boot loader is the real U-Boot, in QEMU: a disk with our boot script and two slots, and its environment.
+"""A board whose boot loader is the real U-Boot, in QEMU: a disk with our boot script, two slots, and its environment.
 
 U-Boot's own `saveenv` cannot save here: Debian's build for this board keeps the environment in a flash that it and QEMU
 do not agree about ("Flash buffer write timeout"). So that one command, and nothing else of the script, is replaced by
 two that write the same form (CRC and text) where our boards have it, in the gap before the first partition; it is read
-back before the script begins, as U-Boot itself does elsewhere. One copy: the second one is U-Boot's part, not the script's.
+back before the script begins, as U-Boot itself does elsewhere. One copy: the second is U-Boot's part, not the script's.
 
 A slot's kernel is a few instructions that say which slot they came from, print the device tree that they were given
 (with the kernel's command line in it), and restart the board: one run goes through as many boots as it is let.
@@ -136,7 +136,15 @@ class Board:
             (parts[number] / "boot").mkdir(parents=True)
             (parts[number] / "boot/Image").write_bytes(content)
         table = b"".join(
-            struct.pack("<B3sB3sII", 0x80 if number == 1 else 0, b"\0\0\0", 0x83, b"\0\0\0", self._start(number) // 512, 8 * _MIB // 512)
+            struct.pack(
+                "<B3sB3sII",
+                0x80 if number == 1 else 0,
+                b"\0\0\0",
+                0x83,
+                b"\0\0\0",
+                self._start(number) // 512,
+                8 * _MIB // 512,
+            )
             for number in (1, 2, 3)
         )
         with self.disk.open("wb") as disk:
@@ -183,8 +191,8 @@ class Board:
         self._serial.write_bytes(b"")
         process = subprocess.Popen(
             [
-                "qemu-system-aarch64", "-M", "virt", "-cpu", "cortex-a57", "-m", "256", "-nodefaults", "-display", "none",
-                "-bios", self._firmware,
+                "qemu-system-aarch64", "-M", "virt", "-cpu", "cortex-a57", "-m", "256", "-nodefaults",
+                "-display", "none", "-bios", self._firmware,
                 "-drive", f"if=none,format=raw,id=disk,file={self.disk}", "-device", "virtio-blk-device,drive=disk",
                 "-serial", f"file:{self._serial}",
             ],

@@ -20,7 +20,9 @@ from ..core.updating import BundleInfo, number_of
 ASK_S = 60
 """For everything but an installation: checking a signature reads a bundle's last kilobytes only."""
 _PROGRESS = re.compile(r"^\s*(\d{1,3})%\s+(.*\S)")
-_CHATTER = re.compile(r"^(\([\w./-]+:\d+\): )?(rauc-)?(WARNING|Message|DEBUG|INFO)\b|^\d{1,2}:\d\d:\d\d|^$", re.IGNORECASE)
+_CHATTER = re.compile(
+    r"^(\([\w./-]+:\d+\): )?(rauc-)?(WARNING|Message|DEBUG|INFO)\b|^\d{1,2}:\d\d:\d\d|^$", re.IGNORECASE
+)
 _HINTS = {
     "signature": "It was not signed by who may update this station, or was damaged on the way. Get it again.",
     "keyring": "/etc/rauc/keyring.pem must hold the certificate that bundles are signed under: flash the image.",
@@ -29,7 +31,7 @@ _HINTS = {
     "on trial": "Wait until the present image is marked good, or has gone back.",
     "too small": "The bundle is damaged. Get it again.",
     "invalid": "It is no bundle, or only a part of one. Get it again.",
-    "dm-verity": "The kernel cannot check what it would install: this image was built without dm-verity. Flash a newer one.",
+    "dm-verity": "The kernel cannot check what it would install (no dm-verity): flash a newer image.",
     "already processing": "Another installation is under way: aquasmart update status.",
     "no such file": "Is the path right?",
 }
@@ -165,7 +167,6 @@ def _missing(fault: OSError) -> UpdateError:
 def _error(lines: list[str], what: str) -> UpdateError:
     """The last thing that RAUC said, without its log's decoration, and what to do about it."""
     said = [line for line in lines if not _CHATTER.match(line.strip())]
-    whole = "\n".join(lines).lower()
     words = (said or [line for line in lines if line.strip()] or ["it did not say why"])[-1].strip()
-    hint = next((text for mark, text in _HINTS.items() if mark in whole), "journalctl -u rauc tells more.")
+    hint = next((text for mark, text in _HINTS.items() if mark in words.lower()), "journalctl -u rauc tells more.")
     return UpdateError(f"{what}: {words.removeprefix('LastError: ')}", hint=hint)

@@ -44,7 +44,7 @@ class UpdateFiles:
         return image_of(document if isinstance(document, dict) else {})
 
     def highest_good(self) -> int:
-        """0 where nothing was marked good yet, or the file holds no number: the image's own number is then the floor."""
+        """0 where nothing was marked good yet, or the file holds no number: the image's own is the floor then."""
         try:
             return number_of((self._state / "highest-good").read_text(encoding="ascii", errors="replace"))
         except (OSError, UpdateError):

@@ -152,7 +152,5 @@ def mark_good(context: click.Context, within_s: float, hold_s: float) -> None:
             print(words, file=sys.stderr, flush=True)
 
     config = load_config(context.obj, secrets=False)
-    proved = prove(
-        config, UpdateFiles(), Rauc(), say=say, within_ms=int(within_s * 1000), hold_ms=int(hold_s * 1000)
-    )
+    proved = prove(config, UpdateFiles(), Rauc(), say=say, within_ms=int(within_s * 1000), hold_ms=int(hold_s * 1000))
     context.exit(0 if proved else 1)

@@ -96,7 +96,7 @@ def _commits(reader: ServiceState | None) -> bool:
 
 
 def _committed_in_this_boot(config: Config) -> bool:
-    """Whether one of the log's latest events belongs to a stream of this boot: what the reader says, seen on the disk."""
+    """Whether one of the log's latest events is of this boot: what the reader says, seen on the disk."""
     present = boot_id()
     try:
         with LogView(config.log_path) as log:

@@ -47,9 +47,7 @@ class Refused(UpdateError):
         )
 
 
-def look_at_station(
-    config: Config, files: UpdateFiles, *, sleep: Callable[[float], None] = time.sleep
-) -> StationNow:
+def look_at_station(config: Config, files: UpdateFiles, *, sleep: Callable[[float], None] = time.sleep) -> StationNow:
     """How the station stands now: two looks at the reader, two and a half seconds apart."""
     before = _meters_now(config)
     sleep(LOOK_S)
