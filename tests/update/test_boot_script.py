@@ -7,16 +7,59 @@ from pathlib import Path
 
 import pytest
 
-from tests.update.uboot import GOOD, RECIPE, SCRIPT, WORDS, Board, boot_script, command_lines, kernels_in
+from tests.update.recipe import LAYOUT, boot_cmd
+from tests.update.uboot import GOOD, SCRIPT, WORDS, Board, boot_script, command_lines, kernels_in
 
 needs_uboot = pytest.mark.needs("uboot")
 
 
-def test_every_word_of_the_script_is_filled_in_by_the_recipe_and_here() -> None:
-    wanted = set(re.findall(r"@([A-Z_]+)@", SCRIPT.read_text()))
-    assert wanted == set(WORDS)
-    assert wanted == set(re.findall(r"s\|@([A-Z_]+)@", RECIPE.read_text()))
-    assert "@" not in "".join(line for line in boot_script().splitlines() if not line.startswith("#"))
+def test_the_recipe_makes_the_script_that_is_run_here(tmp_path: Path) -> None:
+    assert set(re.findall(r"@([A-Z_]+)@", SCRIPT.read_text())) == set(WORDS)
+    disk = {"KERNEL_IMAGETYPE": "Image", "AQUASMART_UBOOT_DISK": "virtio 0"}
+    devices = {"AQUASMART_DEV_A": "/dev/vda2", "AQUASMART_DEV_B": "/dev/vda3"}
+    made = boot_cmd(tmp_path, ("aarch64", "qemuall", "qemuarm64"), LAYOUT | disk | devices)
+    assert _code(made) == _code(boot_script())
+
+
+@pytest.mark.parametrize(
+    ("overrides", "kernel", "lines"),
+    [
+        (
+            ("aarch64", "rpi", "raspberrypi4-64"),
+            "Image",
+            [
+                "fdt addr ${fdt_addr} && fdt get value bootargs /chosen bootargs",
+                'aq_base="${bootargs} panic=10"',
+                'aq_fdt="${fdt_addr}"',
+                "booti ${kernel_addr_r} - ${aq_fdt}",
+            ],
+        ),
+        (
+            ("arm", "beaglebone-yocto"),
+            "zImage",
+            [
+                "run findfdt",
+                'aq_base="console=${console} panic=10"',
+                'load mmc 0:${aq_part} ${fdt_addr_r} /boot/${fdtfile} && aq_fdt="${fdt_addr_r}"',
+                "bootz ${kernel_addr_r} - ${aq_fdt}",
+            ],
+        ),
+    ],
+)
+def test_the_scripts_of_real_boards(tmp_path: Path, overrides: tuple[str, ...], kernel: str, lines: list[str]) -> None:
+    disk = {"KERNEL_IMAGETYPE": kernel, "AQUASMART_UBOOT_DISK": "mmc 0"}
+    devices = {"AQUASMART_DEV_A": "/dev/mmcblk0p2", "AQUASMART_DEV_B": "/dev/mmcblk0p3"}
+    made = [line.strip() for line in _code(boot_cmd(tmp_path, overrides, LAYOUT | disk | devices))]
+    for line in lines:
+        assert line in made
+    assert made.count("saveenv") == 3
+    assert "if saveenv; then" in made
+    assert f"if load mmc 0:${{aq_part}} ${{kernel_addr_r}} /boot/{kernel}; then" in made
+    assert "@" not in "".join(made)
+
+
+def _code(text: str) -> list[str]:
+    return [line for line in text.splitlines() if not line.startswith("#")]
 
 
 @pytest.fixture(scope="module")
@@ -53,10 +96,8 @@ def board(first_boot: tuple[Board, str]) -> Board:
 def test_a_good_slot_is_started_without_a_write(board: Board) -> None:
     board.set_counters("A B", GOOD, "0")
     before = board.disk.read_bytes()
-    slots, said = board.boots(3)
-    assert slots == ["A", "A", "A"]
-    assert "is saved" not in said
-    assert board.disk.read_bytes() == before
+    assert board.boots(3)[0] == ["A", "A", "A"]
+    assert board.disk.read_bytes() == before, "not a sector of the disk"
 
 
 @needs_uboot
@@ -100,6 +141,15 @@ def test_cuts_do_not_flip_slots(board: Board) -> None:
     """Power that comes and goes while a fresh slot is tried: that slot as long as it has tries, then the good one."""
     board.set_counters("B A", GOOD, "3")
     assert [board.boots(1)[0][0] for _ in range(5)] == ["B", "B", "B", "A", "A"]
+
+
+@needs_uboot
+def test_the_machines_own_id_is_handed_to_the_kernel_of_both_slots_and_kept(board: Board) -> None:
+    board.set_counters("B A", GOOD, "1", machine_id="0123456789abcdef0123456789abcdef")
+    slots, said = board.boots(2)
+    assert slots == ["B", "A"]
+    assert said.count("systemd.machine_id=0123456789abcdef0123456789abcdef") >= 2
+    assert board.environment["machine_id"] == "0123456789abcdef0123456789abcdef"
 
 
 @needs_uboot

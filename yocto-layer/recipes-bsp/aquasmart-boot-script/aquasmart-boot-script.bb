@@ -29,8 +29,17 @@ AQUASMART_BOOT_FDT:beaglebone-yocto = 'load @DISK@:$\{aq_part} $\{fdt_addr_r} /b
 
 AQUASMART_BOOT_ARGS:qemuarm64 = "console=ttyAMA0 panic=10"
 
+# U-Boot writes its environment itself, two copies of it, but on a virtio disk it does not: there the script does, one copy.
+AQUASMART_BOOT_LOADENV = ""
+AQUASMART_BOOT_SAVEENV = "saveenv"
+AQUASMART_ENV_BLOCKS = "${@'%#x %#x' % tuple(int(d.getVar(n), 0) // 512 for n in ('AQUASMART_ENV_OFFSET', 'AQUASMART_ENV_SIZE'))}"
+AQUASMART_BOOT_LOADENV:qemuall = "virtio read 0x48000000 ${AQUASMART_ENV_BLOCKS} \&\& env import -c 0x48000000 ${AQUASMART_ENV_SIZE}"
+AQUASMART_BOOT_SAVEENV:qemuall = "env export -c -s ${AQUASMART_ENV_SIZE} 0x48000000 BOOT_ORDER BOOT_A_LEFT BOOT_B_LEFT machine_id \
+\&\& virtio write 0x48000000 ${AQUASMART_ENV_BLOCKS}"
+
 do_compile() {
-    sed -e 's|@SETUP@|${AQUASMART_BOOT_SETUP}|' -e 's|@FDT@|${AQUASMART_BOOT_FDT}|' \
+    sed -e 's|@LOADENV@|${AQUASMART_BOOT_LOADENV}|' -e 's|@SAVEENV@|${AQUASMART_BOOT_SAVEENV}|' \
+        -e 's|@SETUP@|${AQUASMART_BOOT_SETUP}|' -e 's|@FDT@|${AQUASMART_BOOT_FDT}|' \
         -e 's|@BOOTARGS@|${AQUASMART_BOOT_ARGS}|' -e 's|@BOOTCMD@|${AQUASMART_BOOTCMD}|' \
         -e 's|@KERNEL@|${KERNEL_IMAGETYPE}|' \
         -e 's|@DISK@|${AQUASMART_UBOOT_DISK}|' \
