@@ -58,24 +58,24 @@ def _unpacked(package: str, then: Callable[[Path], object] = lambda _: None) -> 
 
 
 @cache
-def initrd() -> Path:
+def initrd(modules: tuple[str, ...] = MODULES, init: Path = GUEST / "initrd-init") -> Path:
     """An initrd that loads what the kernel needs for its disks and goes over to the root file system."""
     kernel_folder = kernel()
-    target = cache_folder() / f"initrd-{_digest(kernel_folder.name, *MODULES, (GUEST / 'initrd-init').read_text())}.gz"
+    target = cache_folder() / f"initrd-{_digest(kernel_folder.name, *modules, init.read_text())}.gz"
     if not target.exists():
         work = _fresh(target)
         for name in ("bin", "modules", "proc", "sys", "dev", "newroot"):
             (work / name).mkdir()
         shutil.copy(_unpacked("busybox-static") / "bin" / "busybox", work / "bin" / "busybox")
         names: list[str] = []
-        for module in MODULES:
+        for module in modules:
             shown = run("modprobe", "-S", _version(kernel_folder), "-d", kernel_folder, "--show-depends", module)
             for path in (Path(line.split()[1]) for line in shown.splitlines() if line.startswith("insmod")):
                 if path.name not in names:
                     names.append(path.name)
                     shutil.copy(path, work / "modules" / path.name)
         (work / "modules" / "order").write_text("\n".join(names) + "\n")
-        shutil.copy(GUEST / "initrd-init", work / "init")
+        shutil.copy(init, work / "init")
         (work / "init").chmod(0o755)
         made = target.with_suffix(".part")
         run("sh", "-c", f"find . | cpio -o -H newc --quiet | gzip -1 > {made}", cwd=work)
