@@ -152,7 +152,10 @@ def test_a_good_update_stays_and_a_bad_one_goes_back(fleet: Fleet, record_proper
 
     # The bad one: it does not read the meter. Not marked good; back by itself, and everything counted is there.
     eventually(lambda: not station.command("status")["meters"][0]["flow_ul_s"], "the tap is shut")
-    assert fleet.install(fleet.bundle(3, change=blind, within_s=6))[0] == 0
+    third = fleet.bundle(3, change=blind, within_s=6)
+    shown = machine.run("aquasmart", "update", "install", third).stdout.splitlines()
+    assert shown[-1] == "version 3.0.0 (number 3) is in the other slot; `reboot` tries it"
+    assert [line for line in shown if line.startswith("100 %")], shown
     station.flow("steady")
     station.await_events()
     machine.power_off()

@@ -20,6 +20,11 @@ from tests.update.bundles import HANDLER, make_bundle, make_keys, system_conf
 pytestmark = [pytest.mark.e2e, pytest.mark.needs("qemu", "rauc")]
 HERE = Path(__file__).parent
 MIB = 1 << 20
+BACKEND = """\
+#!/bin/sh
+echo "BOOT LOADER $*" >/dev/ttyS0
+case $1 in get-primary) echo A ;; get-state) echo good ;; esac
+"""
 
 
 def await_end(process: subprocess.Popen[bytes], console: Path, timeout_s: float = 400.0) -> str:
@@ -48,13 +53,16 @@ def test_every_block_is_checked_while_it_is_installed(tmp_path: Path) -> None:
     spoilt[MIB] ^= 1
     (data / "spoilt.raucb").write_bytes(spoilt)
     backend = data / "backend"
-    backend.write_text(
-        '#!/bin/sh\necho "BOOT LOADER $*" >/dev/ttyS0\ncase $1 in get-primary) echo A;; get-state) echo good;; esac\n'
-    )
+    backend.write_text(BACKEND)
     conf = system_conf(
-        bootloader="custom", device_a="/dev/vdc", device_b="/dev/vdd",
+        bootloader="custom",
+        device_a="/dev/vdc",
+        device_b="/dev/vdd",
         handlers="bootloader-custom-backend=/var/lib/aquasmart/backend\n",
-    ).replace("/usr/libexec/aquasmart/", "/var/lib/aquasmart/").replace("/var/lib/aquasmart-update/rauc", "/run/rauc-data")  # fmt: skip
+    )
+    # The guest's root file system can be read only: what a station has there lies on the data disk.
+    conf = conf.replace("/usr/libexec/aquasmart/", "/var/lib/aquasmart/")
+    conf = conf.replace("/var/lib/aquasmart-update/rauc", "/run/rauc-data")
     (data / "system.conf").write_text(conf)
     (data / "keyring.pem").write_bytes(keys.keyring.read_bytes())
     shutil.copy(HANDLER, data / "pre-install")
@@ -69,22 +77,18 @@ def test_every_block_is_checked_while_it_is_installed(tmp_path: Path) -> None:
     console.touch()
     modules = (*MODULES, "loop", "squashfs", "dm_verity")
     words = [
-        "qemu-system-x86_64", "-M", "q35", "-accel", "tcg", "-cpu", "max", "-m", "256", "-nodefaults", "-display", "none",
-        "-no-reboot", "-kernel", kernel_image(), "-initrd", initrd(modules, HERE / "initrd-init"),
+        "qemu-system-x86_64", "-M", "q35", "-accel", "tcg", "-cpu", "max", "-m", "256", "-nodefaults",
+        "-display", "none", "-no-reboot", "-kernel", kernel_image(), "-initrd", initrd(modules, HERE / "initrd-init"),
         "-append", "console=ttyS0 quiet panic=-1 mitigations=off tsc=reliable no_timer_check",
         "-chardev", f"file,id=console,path={console}", "-device", "isa-serial,chardev=console",
     ]  # fmt: skip
     for number, disk in enumerate(disks):
         more = ",readonly=on" if number == 0 else ""
-        words += [
-            "-drive",
-            f"file={disk},format=raw,if=none,id=d{number}{more}",
-            "-device",
-            f"virtio-blk-pci,drive=d{number}",
-        ]
+        words += ["-drive", f"file={disk},format=raw,if=none,id=d{number}{more}"]
+        words += ["-device", f"virtio-blk-pci,drive=d{number}"]
     said = await_end(subprocess.Popen([str(word) for word in words], stdin=subprocess.DEVNULL), console)
     assert re.findall(r"RESULT (\w+) (\d+)", said) == [("spoilt", "1"), ("whole", "0")], said[-3000:]
-    # The spoilt one was found out by the kernel, and never given to the boot loader; the whole one is there, bit by bit.
+    # The spoilt one was found out by the kernel and never given to the boot loader; the whole one is there, bit by bit.
     assert "BOOT LOADER set-primary B" not in said[: said.index("RESULT spoilt")]
     assert "BOOT LOADER set-primary B" in said[said.index("RESULT spoilt") :]
     assert disks[3].read_bytes()[: len(content)] == content

@@ -121,7 +121,8 @@ def _show(document: dict[str, Any]) -> None:
             words += ["next"] if slot["name"] == document["next"] else []
             words += [] if slot["bootable"] else ["not started any more"]
             number = "" if slot["number"] is None else str(slot["number"])
-            shown.add_row(slot["bootname"], ", ".join(words), slot["version"], number, slot["installed_at"])
+            version = slot["version"] or "as flashed"
+            shown.add_row(slot["bootname"], ", ".join(words or ["in reserve"]), version, number, slot["installed_at"])
         console().print(shown)
     if document["fell_back"]:
         one = document["fell_back"]
