@@ -122,6 +122,17 @@ CAPABILITIES: dict[str, Capability] = {
     "redis": Capability(_programs("redis-server"), "a Redis server: apt-get install redis-server"),
     "gettext": Capability(_programs("msgfmt"), "GNU gettext's own programs: apt-get install gettext"),
     "man": Capability(_programs("man"), "man and its formatter: apt-get install man-db"),
+    "rauc": Capability(
+        _programs("rauc", "mksquashfs", "openssl"),
+        "RAUC and what it makes bundles with: apt-get install rauc squashfs-tools openssl",
+    ),
+    "uboot": Capability(
+        lambda: (
+            _programs("qemu-system-aarch64", "mkimage", "mke2fs")()
+            and Path("/usr/lib/u-boot/qemu_arm64/u-boot.bin").exists()
+        ),
+        "U-Boot and a board for it: apt-get install qemu-system-arm u-boot-qemu u-boot-tools e2fsprogs",
+    ),
     "strace": Capability(_programs("strace"), "strace: apt-get install strace"),
 }
 

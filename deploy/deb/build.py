@@ -114,7 +114,7 @@ def build_station(tree: Tree) -> tuple[dict[str, str], str]:
     (tree.root / "etc/NetworkManager/system-connections").mkdir(parents=True)
     units = REPOSITORY / "systemd"
     for unit in sorted(units.glob("aquasmart*.*")):
-        if unit.suffix in {".service", ".socket", ".target"}:
+        if unit.suffix in {".service", ".socket", ".target", ".timer"}:
             tree.copy(unit, f"usr/lib/systemd/system/{unit.name}")
     tree.copy(units / "aquasmart.sysusers", "usr/lib/sysusers.d/aquasmart.conf")
     tree.copy(units / "aquasmart.tmpfiles", "usr/lib/tmpfiles.d/aquasmart.conf")

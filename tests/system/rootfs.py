@@ -31,6 +31,7 @@ PACKAGES = (
         "python3-waitress",
     ),
     *("iproute2", "procps", "util-linux"),
+    *("rauc", "rauc-service", "squashfs-tools"),
 )
 LEFT_OUT = ("/usr/share/man/*", "/usr/share/locale/*", "/usr/share/info/*")
 

@@ -12,7 +12,9 @@ from tests.system.station import READER, STATE, SYNC, Station
 
 pytestmark = [pytest.mark.e2e, pytest.mark.needs("nspawn")]
 
-UNITS = tuple(f"aquasmart-{name}.service" for name in ("provision", "check", "reader", "sync", "panel", "led"))
+SERVICES = ("provision", "check", "reader", "sync", "panel", "led", "mark-good", "trial-over")
+UNITS = tuple(f"aquasmart-{name}.service" for name in SERVICES)
+OTHERS = {"aquasmart.target", "aquasmart-panel.socket", "aquasmart-trial-over.timer"}
 MOST_EXPOSED = 2.0
 
 # Run in place of the service: tries everything, tells in JSON.
@@ -150,7 +152,7 @@ def test_the_panels_user_cannot_write_the_log_even_outside_its_sandbox(station: 
 def test_systemd_finds_nothing_to_say_of_the_units(station: Station) -> None:
     installed = sorted(Path(station.machine.root, "usr/lib/systemd/system").glob("aquasmart*"))
     names = [path.name for path in installed]
-    assert set(UNITS) | {"aquasmart.target", "aquasmart-panel.socket"} == set(names)
+    assert set(UNITS) | OTHERS == set(names)
     said = station.machine.run("systemd-analyze", "verify", *(f"/usr/lib/systemd/system/{name}" for name in names))
     assert said.stdout + said.stderr == ""
     for unit in UNITS:

@@ -72,9 +72,8 @@ def module_files(kernel_folder: Path, names: Iterable[str]) -> list[Path]:
     return list(found.values())
 
 
-def initrd(kernel_folder: Path, busybox: Path, modules: Sequence[str]) -> Path:
+def initrd(kernel_folder: Path, busybox: Path, modules: Sequence[str], init: Path = GUEST / "initrd-init") -> Path:
     """An initrd that loads what the kernel needs for its disks and goes over to the root file system."""
-    init = GUEST / "initrd-init"
     name = digest(kernel_folder.name, busybox.parts[-3], *modules, init.read_text())
     target = cache_folder() / f"initrd-{name}.gz"
     if not target.exists():

@@ -29,9 +29,9 @@ def kernel() -> Path:
 
 
 @cache
-def initrd() -> Path:
+def initrd(modules: tuple[str, ...] = MODULES, init: Path = parts.GUEST / "initrd-init") -> Path:
     """An initrd that loads what the kernel needs for its disks and goes over to the root file system."""
-    return parts.initrd(kernel(), parts.unpacked("busybox-static") / "bin" / "busybox", MODULES)
+    return parts.initrd(kernel(), parts.unpacked("busybox-static") / "bin" / "busybox", modules, init)
 
 
 @cache

@@ -26,6 +26,7 @@ _COMMANDS = {
     "metrics": ("aquasmart_station.cli.metrics", "metrics"),
     "doctor": ("aquasmart_station.cli.doctor", "doctor"),
     "provision": ("aquasmart_station.cli.provision", "provision"),
+    "update": ("aquasmart_station.cli.update", "update"),
     "check": ("aquasmart_station.cli.check", "check"),
     "clock": ("aquasmart_station.cli.clock", "clock"),
     "log": ("aquasmart_station.cli.log", "log"),

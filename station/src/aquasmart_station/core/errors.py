@@ -77,3 +77,7 @@ class BadOperation(StationError):
 
 class OpsError(StationError):
     """The station's ops.db could not be opened, read or written."""
+
+
+class UpdateError(StationError):
+    """A bundle that cannot be installed, or an image that cannot be marked good. Nothing that counts was changed."""

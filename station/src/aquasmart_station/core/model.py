@@ -47,6 +47,14 @@ class Kind(IntEnum):
         return self.name.lower()
 
 
+_KIND_NAMES = {kind.value: kind.wire for kind in Kind}
+
+
+def kind_name(number: int) -> str:
+    """A kind as the wire has it; `kind-N` for one that a newer image wrote before it was given up."""
+    return _KIND_NAMES.get(number, f"kind-{number}")
+
+
 class Flag(IntFlag):
     """Status bits on every reading and every row."""
 

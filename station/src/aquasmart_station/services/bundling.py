@@ -26,7 +26,7 @@ from ..adapters.log_view import LogView
 from ..adapters.ops import OpsFile
 from ..config import Config
 from ..core.errors import StationError
-from ..core.model import Kind
+from ..core.model import kind_name
 from ..core.phrases import Phrase
 from .report import station_report
 
@@ -160,7 +160,7 @@ def _events(config: Config) -> str:
     with LogView(config.log_path) as log:
         rows = list(log.rows_after(max(0, log.last_position() - LOG_ROWS), LOG_ROWS))
     return "".join(
-        json.dumps([str(header.id), row.seq, Kind(row.kind).wire, row.flags, row.at_ms, row.counts, row.data]) + "\n"
+        json.dumps([str(header.id), row.seq, kind_name(row.kind), row.flags, row.at_ms, row.counts, row.data]) + "\n"
         for row, header in rows
     )
 
