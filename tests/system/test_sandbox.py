@@ -12,7 +12,7 @@ from tests.system.station import READER, STATE, SYNC, Station
 
 pytestmark = [pytest.mark.e2e, pytest.mark.needs("nspawn")]
 
-SERVICES = ("provision", "check", "reader", "sync", "panel", "led", "mark-good", "trial-over")
+SERVICES = ("provision", "check", "reader", "sync", "panel", "led", "mark-good", "trial-over", "update")
 UNITS = tuple(f"aquasmart-{name}.service" for name in SERVICES)
 OTHERS = {"aquasmart.target", "aquasmart-panel.socket", "aquasmart-trial-over.timer"}
 MOST_EXPOSED = 2.0
@@ -74,7 +74,7 @@ def probe(station: Station, name: str) -> dict[str, object]:
     folder.mkdir(exist_ok=True)
     drop_in = folder / "zz-probe.conf"
     drop_in.write_text(
-        f"[Unit]\nConditionPathExistsGlob=\n[Service]\nType=oneshot\nRestart=no\nWatchdogSec=0\nExecStart=\n"
+        f"[Unit]\nConditionPathExistsGlob=\nConditionPathExists=\n[Service]\nType=oneshot\nRestart=no\nWatchdogSec=0\nExecStart=\n"
         f"ExecStart=/usr/local/bin/probe {name}\n"
     )
     station.systemctl("daemon-reload")
@@ -133,6 +133,23 @@ def test_what_provisions_at_boot_may_write_its_four_folders_and_nothing_else(sta
     assert (said["capabilities"], said["no_new_privileges"], said["seccomp"]) == ("0" * 16, "1", "2")
     assert (said["tmp"], said["home"]) == ([], "Permission denied")
     station.settle()
+
+
+def test_the_update_agent_is_root_and_can_write_two_folders_only(station: Station) -> None:
+    """Root, since RAUC's service takes orders from root alone; of the station's own it queues results, nothing else."""
+    before = station.log.events()
+    said = probe(station, "update")
+    assert "done" not in said["created"].values(), said
+    assert "done" not in said["appended"].values(), said
+    assert (said["state"], said["ops"]) == ("Read-only file system", "done")
+    assert said["mount"] == "Operation not permitted"
+    assert said["netlink"] != "done"
+    # CAP_DAC_OVERRIDE.
+    assert (said["capabilities"], said["no_new_privileges"], said["seccomp"]) == ("0" * 15 + "2", "1", "2")
+    assert (said["credential"], said["read_live"], said["inet"]) == ("done", "done", "done")
+    (station.machine.root / STATE / "ops/probe").unlink(missing_ok=True)
+    station.await_events()
+    assert station.log.events() > before
 
 
 def test_the_panels_user_cannot_write_the_log_even_outside_its_sandbox(station: Station) -> None:

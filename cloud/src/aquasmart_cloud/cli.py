@@ -22,6 +22,7 @@ from . import (
     cli_ledger,
     cli_policy,
     cli_remote,
+    cli_rollouts,
     cli_store,
     cli_worker,
 )
@@ -229,6 +230,7 @@ for _command in (cli_store.db, cli_audit.audit, cli_audit.rebuild, cli_store.bac
     main.add_command(_command)
 cli_alerts.register(main)
 cli_clients.register(main)
+cli_rollouts.register(main, station)
 main.add_command(cli_worker.worker)
 main.add_command(cli_policy.policy)
 main.add_command(cli_keys.rekey)

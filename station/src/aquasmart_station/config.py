@@ -17,6 +17,7 @@ from pathlib import Path
 
 from .config_showing import LedConfig, PanelConfig, led_config, panel_config
 from .config_table import Table
+from .config_update import UpdateConfig, update_config
 from .core.errors import BadConfig
 from .core.phrases import Phrase
 from .core.retention import DAY_MS
@@ -120,6 +121,7 @@ class Config:
     sync: SyncConfig
     led: LedConfig
     panel: PanelConfig
+    update: UpdateConfig
     meters: tuple[MeterConfig, ...]
 
     @property
@@ -166,6 +168,7 @@ def load_config(path: Path, *, secrets: bool = True) -> Config:
         sync=_sync(Table("sync", top.raw("sync") or {}, faults)),
         led=led_config(Table("led", top.raw("led") or {}, faults)),
         panel=panel_config(Table("panel", top.raw("panel") or {}, faults), folder),
+        update=update_config(Table("update", top.raw("update") or {}, faults), folder),
         meters=_meters(top, folder, faults),
     )
     top.done()

@@ -31,6 +31,7 @@ from .openapi_forms import (
     ref,
 )
 from .openapi_ledger import LEDGER_PATHS, LEDGER_SCHEMAS
+from .openapi_updates import STATION_SCHEME, UPDATE_PATHS, UPDATE_SCHEMAS
 
 _AMOUNT: Schema = {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?$", "description": "an exact decimal"}
 _WARNINGS: Schema = {"type": "array", "items": TEXT}
@@ -41,6 +42,7 @@ _FAULTS = list_of(object_of(where=TEXT, what=TEXT))
 _SCHEMAS: Schema = {
     **ALERT_SCHEMAS,
     **LEDGER_SCHEMAS,
+    **UPDATE_SCHEMAS,
     "Problem": object_of(
         type={"type": "string", "pattern": f"^{TYPE_PREFIX}"},
         title=TEXT,
@@ -179,6 +181,7 @@ DOCUMENT: Schema = {
     "paths": {
         **ALERT_PATHS,
         **LEDGER_PATHS,
+        **UPDATE_PATHS,
         "/api/events": {
             "post": {
                 "operationId": "sendEvents",
@@ -334,6 +337,7 @@ DOCUMENT: Schema = {
                 "scheme": "bearer",
                 "description": "A client's token, from `aquasmart-cloud client add`: sends, and sees its own.",
             },
+            "station": STATION_SCHEME,
             "person": {"type": "http", "scheme": "bearer", "description": "The admin token, or a session's cookie."},
         },
     },

@@ -29,7 +29,7 @@ FILTERS = (("", "All"), ("attention", "Needs attention"), ("online", "Online"))
 RETRY_AFTER_S = 5
 MOST_ALERTS = 200
 """The pages count so many; the fleet page shows the first dozen of them."""
-PEOPLE = frozenset({"pages", "failed_pages", "ledger_pages", "auth"})
+PEOPLE = frozenset({"pages", "failed_pages", "ledger_pages", "rollout_pages", "auth"})
 
 blueprint = Blueprint("pages", __name__)
 blueprint.before_request(require_person)

@@ -21,6 +21,7 @@ from .words import put_into_words, shown
 _COMMANDS = {
     "reader": ("aquasmart_station.cli.services", "reader"),
     "sync": ("aquasmart_station.cli.services", "sync"),
+    "update-agent": ("aquasmart_station.cli.services", "update_agent"),
     "status": ("aquasmart_station.cli.status", "status"),
     "watch": ("aquasmart_station.cli.watch", "watch"),
     "metrics": ("aquasmart_station.cli.metrics", "metrics"),

@@ -75,6 +75,10 @@ class BadOperation(StationError):
     """An operation that cannot be sent: unknown type, missing parameter, unreadable. Refused before any request."""
 
 
+class NotNow(StationError):
+    """What was asked cannot be done at this moment, and nothing of it was; later it may."""
+
+
 class OpsError(StationError):
     """The station's ops.db could not be opened, read or written."""
 

@@ -74,7 +74,7 @@ TYPES: Mapping[str, OperationType] = MappingProxyType(
             OperationType("diagnostics_bundle", ("document",), profile=SLOW),
             OperationType("key_confirm", ("key_id", "base_key_id", "nonce"), "/{key_id}"),
             OperationType("resend_event", ("stream", "seq", "kind"), "/{stream}/{seq}"),
-            OperationType("update_result", ("from_version", "to_version", "result")),
+            OperationType("update_result", ("rollout_id", "state", "version", "number", "detail", "at_ms")),
         )
     }
 )
