@@ -62,3 +62,12 @@ AQUASMART_ENV_SIZE = "0x10000"
 # --- where the bootloader's counters live, as RAUC's U-Boot back end names them
 AQUASMART_BOOT_ORDER = "A B"
 AQUASMART_BOOT_TRIES = "3"
+# Two copies where U-Boot writes the environment itself. It does not on a virtio disk, so on QEMU the boot script reads and
+# writes one copy at AQUASMART_ENV_OFFSET (`virtio read`, `env import -c`; `env export -c`, `virtio write`), which
+# fw_setenv understands as well. A machine for trying out has no power cuts.
+AQUASMART_ENV_COPIES = "2"
+AQUASMART_ENV_COPIES:qemuall = "1"
+
+# --- what the boot script gives the kernel beside root=: a machine id that was made at first boot (the variable machine_id of
+# the environment, 32 hexadecimal digits, set by aquasmart-identity.service), where there is one:
+#   if test -n "${machine_id}"; then setenv bootargs "${bootargs} systemd.machine_id=${machine_id}"; fi
