@@ -7,7 +7,7 @@ def aquasmart_commit_time(d):
     if given:
         return given
     try:
-        return subprocess.run(['git', '-C', d.getVar('AQUASMART_REPOSITORY'), 'log', '-1', '--format=%ct'], check=True,
+        return subprocess.run(['git', '-c', 'safe.directory=*', '-C', d.getVar('AQUASMART_REPOSITORY'), 'log', '-1', '--format=%ct'], check=True,
                               capture_output=True, text=True).stdout.strip() or '1735689600'
     except (OSError, subprocess.CalledProcessError):
         # A tree without its history: the day before which this software did not exist.
