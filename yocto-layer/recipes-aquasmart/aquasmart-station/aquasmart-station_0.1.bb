@@ -99,7 +99,8 @@ FILES:${PN}-zsh-completion = "${datadir}/zsh"
 FILES:${PN}-fish-completion = "${datadir}/fish"
 FILES:${PN} += "${nonarch_libdir}/sysusers.d ${nonarch_libdir}/tmpfiles.d ${nonarch_base_libdir}/udev/rules.d ${systemd_system_unitdir}"
 
-# station/pyproject.toml's dependencies, its extras panel and qr, and of Python's own what it imports (python3-core is cut up).
+# station/pyproject.toml's dependencies, its extras panel and qr, and of Python's own what it imports: python3 is cut into
+# packages, and tests/yocto looks each module up in the list of them (tomllib is in -misc, secrets in -netclient).
 RDEPENDS:${PN} += "\
     python3-click \
     python3-core \
@@ -130,7 +131,7 @@ RDEPENDS:${PN} += "\
     python3-stringold \
     python3-terminal \
     python3-threading \
-    python3-tomllib \
+    python3-misc \
     python3-unixadmin \
     python3-urllib3 \
     python3-waitress \
