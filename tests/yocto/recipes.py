@@ -11,7 +11,7 @@ STATION_RECIPE = next((LAYER / "recipes-aquasmart/aquasmart-station").glob("*.bb
 CONFIG_RECIPE = next((LAYER / "recipes-aquasmart/aquasmart-config").glob("*.bb"))
 AB_CLASS = LAYER / "classes-recipe/aquasmart-ab.bbclass"
 
-_ASSIGNED = re.compile(r"^(?P<name>[A-Z][\w:${}.-]*)\s*(?P<how>\?\?=|\?=|:=|\+=|=\+|\.=|=\.|=)\s*\"(?P<value>[^\"]*)\"", re.MULTILINE)
+_ASSIGNED = re.compile(r"^(?P<name>[A-Z][\w:${}.\[\]-]*)\s*(?P<how>\?\?=|\?=|:=|\+=|=\+|\.=|=\.|=)\s*\"(?P<value>[^\"]*)\"", re.MULTILINE)
 
 
 def variables(path: Path) -> dict[str, str]:

@@ -35,7 +35,7 @@ def station(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Appliance]:
         log = folder / "sshd.log"
         daemon = here.start("/usr/sbin/sshd", "-D", "-e", "-f", "/usr/lib/aquasmart/sshd_config", log=log)
         try:
-            eventually(lambda: "listening" in log.read_text())
+            eventually(lambda: "listening" in log.read_text(), "sshd listens")
             yield here
         finally:
             daemon.terminate()

@@ -43,9 +43,10 @@ def station(tmp_path: Path) -> Iterator[Appliance]:
     folder.mkdir()
     (folder / "station.key").write_text("5a" * 32)
     (folder / "station.key").chmod(0o600)
+    (folder / "run").mkdir()
     (folder / "station.toml").write_text(
-        f'station_id = "wall-1"\n[cloud]\nurl = "https://cloud.example"\nkey_id = "k1"\nkey_file = "station.key"\n'
-        f'[log]\npath = "{tmp_path}/log.db"\n[[meters]]\nid = "tap-1"\ndriver = "pulse"\nport = "/dev/null"\nk_factor = 450\n'
+        'station_id = "wall-1"\nstate_dir = "state"\nruntime_dir = "run"\n[cloud]\nurl = "https://cloud.example"\nkey_id = "k1"\nkey_file = "station.key"\n'
+        '[[meters]]\nid = "tap-1"\ndriver = "pulse"\nport = "/dev/null"\nk_factor = 450\n'
         '[panel]\nnetworks = ["192.168.77.0/24", "192.0.2.0/24"]\n'
     )
     with appliance(tmp_path / "station") as here:
@@ -54,7 +55,7 @@ def station(tmp_path: Path) -> Iterator[Appliance]:
             log=tmp_path / "panel.log",
         )  # fmt: skip
         try:
-            eventually(lambda: knock(here, "station", "127.0.0.1", 80, timeout_s=20).startswith("HTTP/1"))
+            eventually(lambda: knock(here, "station", "127.0.0.1", 80, timeout_s=20).startswith("HTTP/1"), "the page answers")
             yield here
         finally:
             page.terminate()
@@ -84,7 +85,7 @@ def test_what_the_station_asks_is_answered_and_nothing_is_forwarded(station: App
          "--directory", str(tmp_path)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     ) as cloud:  # fmt: skip
         try:
-            eventually(lambda: knock(station, "station", WAN, 80, timeout_s=20) == "HTTP/1.0 200")
+            eventually(lambda: knock(station, "station", WAN, 80, timeout_s=20) == "HTTP/1.0 200", "the cloud answers")
             # A laptop at the USB socket does not get out through the station, even where the kernel would forward.
             station.run("sysctl", "-q", "-w", "net.ipv4.ip_forward=1", check=False)
             station.from_("laptop", "ip", "route", "add", "default", "via", STATION)
