@@ -16,7 +16,7 @@ WORK=${WORK:-$ROOT/check} BBUSER=${BBUSER:-yprobe} LEAN=${LEAN:-1} HV=${HV:-$WOR
 IMAGES=${IMAGES:-aquasmart-image aquasmart-image-dev}
 STAGES=${STAGES:-parse env graph dryrun recipes checklayer}
 RECIPES=${RECIPES:-aquasmart-station aquasmart-config packagegroup-aquasmart}
-KEEP='python3-(pyserial|sdnotify|flask|werkzeug|blinker|itsdangerous|waitress|rich|click|gpiod|systemd|setuptools-scm)|chrony|nftables|libnftnl|networkmanager|modemmanager|libmbim|libqmi|libqrtr|libndp|libnvme|nss|nspr|jansson|mobile-broadband|libnewt|libedit|editline|pps-tools|fuse|squashfs|nlohmann|libgpiod|dnsmasq|polkit|mozjs|ppp'
+KEEP='python3-(pyserial|sdnotify|flask|werkzeug|blinker|itsdangerous|waitress|rich|click|gpiod|systemd|setuptools-scm|simplejson)|chrony|nftables|libnftnl|networkmanager|modemmanager|libmbim|libqmi|libqrtr|libndp|libnvme|nss|nspr|jansson|mobile-broadband|libnewt|libedit|editline|pps-tools|fuse|squashfs|nlohmann|libgpiod|dnsmasq|polkit|mozjs|ppp'
 
 if [ "$(id -u)" = 0 ]; then
     getent passwd "$BBUSER" >/dev/null || { echo "bitbake refuses root: useradd --create-home $BBUSER, or BBUSER=somebody" >&2; exit 2; }
@@ -75,7 +75,7 @@ layers() {
     layers $core $boards >"$foreign/conf/bblayers.conf"
 }
 rm -f "$foreign/conf/bblayers.conf.backup"
-sed "s,@TOOLS@,$here/hosttools,g" "$here/hostinstall.conf.in" >"$WORK/hostinstall.conf"
+sed "s,@TOOLS@,$here/hosttools,g; s,@HV@,$HV,g" "$here/hostinstall.conf.in" >"$WORK/hostinstall.conf"
 
 within() { # build folder, command...
     local folder=$1

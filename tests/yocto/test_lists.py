@@ -176,7 +176,7 @@ def test_every_append_is_gated_by_the_distribution() -> None:
 def test_a_kas_file_names_a_machine_and_commits_for_every_layer(name: str) -> None:
     folder = LAYER / "kas"
     own, base, lock = (yaml.safe_load((folder / f"{each}.yml").read_text()) for each in (name, "base", "lock"))
-    assert (own["header"]["includes"], base["header"]["includes"]) == (["base.yml"], ["lock.yml"])
+    assert (own["header"]["includes"], base["header"]["includes"]) == (["yocto-layer/kas/base.yml"], ["yocto-layer/kas/lock.yml"])
     assert own["machine"] in {"raspberrypi4-64", "beaglebone-yocto", "qemuarm64"}
     pinned = {repo: entry["commit"] for repo, entry in lock["overrides"]["repos"].items()}
     for repo, entry in {**base["repos"], **own.get("repos", {})}.items():
