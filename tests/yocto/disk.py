@@ -57,18 +57,18 @@ def write_disk(poky: Path, machine: str, folder: Path, boot_files: list[str]) ->
         (deploy / name).write_bytes(name.encode() * 512)
     wks = folder / f"{machine}.wks"
     wks.write_text(filled(machine), encoding="utf-8")
-    values = {"IMAGE_BOOT_FILES": " ".join(boot_files), "DEPLOY_DIR_IMAGE": str(deploy), "BBLAYERS": str(LAYER),
-              "FAKEROOTCMD": "", "TARGET_SYS": "x", "HOSTTOOLS_DIR": "/usr/bin", "ROOTFS_SIZE": "4096"}  # fmt: skip
+    values = {
+        "IMAGE_BOOT_FILES": " ".join(boot_files), "IMAGE_ROOTFS": str(root), "DEPLOY_DIR_IMAGE": str(deploy),
+        "STAGING_DATADIR": str(deploy), "RECIPE_SYSROOT_NATIVE": "/", "BBLAYERS": str(LAYER), "TARGET_SYS": "none",
+        "HOSTTOOLS_DIR": "/usr/bin",
+    }  # fmt: skip
     (variables / "image.env").write_text("".join(f'{k}="{v}"\n' for k, v in values.items()), encoding="utf-8")
     environment = os.environ | {
         "BUILDDIR": str(folder),
         "PATH": f"{poky / 'scripts'}:{poky / 'bitbake/bin'}:{os.environ['PATH']}:/usr/sbin:/sbin",
     }
-    subprocess.run(
-        ["wic", "create", str(wks), "-e", "image", "-v", str(variables), "-r", str(root), "-b", str(deploy),
-         "-k", str(deploy), "-n", "/", "-o", str(out)],
-        check=True, capture_output=True, text=True, env=environment, cwd=folder,
-    )  # fmt: skip
+    words = ["wic", "create", str(wks), "-e", "image", "-v", str(variables), "-o", str(out)]
+    subprocess.run(words, check=True, capture_output=True, text=True, env=environment, cwd=folder)
     return next(out.glob("*.direct"))
 
 
