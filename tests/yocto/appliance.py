@@ -136,7 +136,7 @@ def _install(here: Appliance) -> None:
             group = shlex.split(words)
             here.run("groupadd", "--force", *group)
         for words in said["USERADD_PARAM:${PN}"].split(";"):
-            here.run("useradd", *shlex.split(words.replace("${libexecdir}", "/usr/libexec")))
+            here.run("useradd", *shlex.split(words.replace("${libexecdir}", "/usr/libexec").replace("${localstatedir}", "/var")))
     for script in (FILES / "scripts").iterdir():
         here.put(script, f"/usr/libexec/aquasmart/{script.name}", 0o755)
     here.put(FILES / "etc/sshd_config", "/usr/lib/aquasmart/sshd_config")

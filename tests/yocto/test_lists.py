@@ -60,7 +60,7 @@ def test_the_users_are_those_of_sysusers() -> None:
     members = {(words[1], words[2]) for words in map(shlex.split, text.splitlines()) if words[:1] == ["m"]}
     made, joined, numbers = {}, set(), []
     for line in STATION["USERADD_PARAM:${PN}"].split(";"):
-        words = shlex.split(line)
+        words = shlex.split(line.replace("${localstatedir}", "/var"))
         value = {name: words[words.index(name) + 1] for name in ("--uid", "--home-dir", "--comment", "--gid")}
         made[words[-1]] = (value["--comment"], value["--home-dir"])
         numbers.append(value["--uid"])

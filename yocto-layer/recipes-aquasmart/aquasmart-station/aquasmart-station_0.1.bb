@@ -1,4 +1,4 @@
-SUMMARY = "Counts what a refill station dispenses and gets every count to the cloud exactly once"
+SUMMARY = "Counts what a refill station dispenses, for the cloud, exactly once"
 DESCRIPTION = "The station's services (reader, sync, check, panel, LED) and the technician's command."
 HOMEPAGE = "https://aquasmart.example"
 BUGTRACKER = "https://aquasmart.example/issues"
@@ -54,7 +54,7 @@ SYSTEMD_SERVICE:${PN} = "${@aquasmart_enabled_units(d)}"
 USERADD_PACKAGES = "${PN}"
 GROUPADD_PARAM:${PN} = "--system --gid 970 aquasmart; --system --gid 971 aquasmart-panel; --system --gid 972 aquasmart-led"
 USERADD_PARAM:${PN} = "\
-    --system --uid 970 --gid aquasmart --no-create-home --home-dir /var/lib/aquasmart --shell /sbin/nologin --comment 'AquaSmart station' aquasmart; \
+    --system --uid 970 --gid aquasmart --no-create-home --home-dir ${localstatedir}/lib/aquasmart --shell /sbin/nologin --comment 'AquaSmart station' aquasmart; \
     --system --uid 971 --gid aquasmart-panel --groups aquasmart --no-create-home --home-dir / --shell /sbin/nologin --comment 'AquaSmart station page' aquasmart-panel; \
     --system --uid 972 --gid aquasmart-led --groups aquasmart --no-create-home --home-dir / --shell /sbin/nologin --comment 'AquaSmart health LED' aquasmart-led \
 "
@@ -102,9 +102,11 @@ FILES:${PN} += "${nonarch_libdir}/sysusers.d ${nonarch_libdir}/tmpfiles.d ${nona
 # station/pyproject.toml's dependencies, its extras panel and qr, and of Python's own what it imports: python3 is cut into
 # packages, and tests/yocto looks each module up in the list of them (tomllib is in -misc, secrets in -netclient).
 RDEPENDS:${PN} += "\
+    ${PN}-doc-technician \
+    ca-certificates \
     python3-click \
-    python3-core \
     python3-compression \
+    python3-core \
     python3-crypt \
     python3-ctypes \
     python3-datetime \
@@ -115,6 +117,7 @@ RDEPENDS:${PN} += "\
     python3-json \
     python3-logging \
     python3-math \
+    python3-misc \
     python3-mmap \
     python3-multiprocessing \
     python3-netclient \
@@ -131,13 +134,10 @@ RDEPENDS:${PN} += "\
     python3-stringold \
     python3-terminal \
     python3-threading \
-    python3-misc \
     python3-unixadmin \
     python3-urllib3 \
     python3-waitress \
-    ca-certificates \
-    ${PN}-doc-technician \
     udev \
 "
+RDEPENDS:${PN}-ptest += "python3-hypothesis python3-pytest"
 RRECOMMENDS:${PN} += "${PN}-bash-completion"
-RDEPENDS:${PN}-ptest += "python3-pytest python3-hypothesis"

@@ -1,5 +1,5 @@
 SUMMARY = "AquaSmart's station for the desk: with a root shell, and tests on the board"
-DESCRIPTION = "Never for the field: root has no password."
+DESCRIPTION = "The field's image with debugging in it. Never for the field: root has no password."
 
 require aquasmart-image.inc
 

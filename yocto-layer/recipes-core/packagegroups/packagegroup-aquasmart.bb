@@ -9,8 +9,8 @@ inherit packagegroup
 RDEPENDS:${PN} = "\
     aquasmart-config \
     aquasmart-station \
-    kernel-image \
     kernel-devicetree \
+    kernel-image \
     kernel-modules \
     modemmanager \
     networkmanager \
@@ -19,8 +19,8 @@ RDEPENDS:${PN} = "\
     networkmanager-wwan \
     rauc \
     rauc-service \
-    virtual-rauc-conf \
     tzdata-core \
     util-linux-agetty \
+    virtual-rauc-conf \
     wireless-regdb-static \
 "
