@@ -121,7 +121,9 @@ CAPABILITIES: dict[str, Capability] = {
     ),
     "sudo": Capability(_programs("sudo"), "sudo: apt-get install sudo"),
     "partx": Capability(
-        lambda: all(shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin") for name in ("partx", "sfdisk", "resize2fs")),
+        lambda: all(
+            shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin") for name in ("partx", "sfdisk", "resize2fs")
+        ),
         "programs for partitions: apt-get install util-linux fdisk e2fsprogs",
     ),
     "redis": Capability(_programs("redis-server"), "a Redis server: apt-get install redis-server"),

@@ -1,18 +1,19 @@
 """`make yocto-check ROOT=…`: the layer on real checkouts, for each machine; the summary goes to docs/yocto-check.md.
 
-Each stage of check-layer.sh, and beside them what needs no bitbake: Python's packages, the disk layout by wic. What was not
-run is said, and why: a check that could not be made is no check that passed. Exit status: 0 everything ran and passed,
-1 something failed, 2 something was not run.
+Each stage of check-layer.sh, and beside them what needs no bitbake: Python's packages, the disk layout by wic. What was
+not run is said, and why: a check that could not be made is no check that passed. Exit status: 0 all ran and passed,
+1 something failed, 2 something was not run. `--go-on` keeps what former runs said of other machines and stages.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from . import disk, modules
@@ -49,13 +50,15 @@ class Result:
 
 
 def commits(root: Path) -> dict[str, str]:
-    """What each checkout is at: by git, else by the file NAME.commit that whoever unpacked an archive left beside it."""
+    """What each checkout is at: by git, else by the file NAME.commit that who unpacked an archive left there."""
     found = {}
     for name in CHECKOUTS:
         if not (root / name).is_dir():
             continue
         done = subprocess.run(
-            ["git", "-c", "safe.directory=*", "-C", str(root / name), "rev-parse", "HEAD"], capture_output=True, text=True
+            ["git", "-c", "safe.directory=*", "-C", str(root / name), "rev-parse", "HEAD"],
+            capture_output=True,
+            text=True,
         )
         beside = root / f"{name}.commit"
         inside = (root / name / ".git").exists()
@@ -97,7 +100,9 @@ def alone(root: Path, machine: str, stages: list[str]) -> list[Result]:
 def _disk(root: Path, machine: str) -> str:
     absent = disk.lacking()
     if absent:
-        return f"not run: this machine lacks {', '.join(absent)}: apt-get install parted dosfstools mtools fdisk e2fsprogs"
+        return (
+            f"not run: this machine lacks {', '.join(absent)}: apt-get install parted dosfstools mtools fdisk e2fsprogs"
+        )
     files = next(names for prefix, names in BOOT_FILES.items() if machine.startswith(prefix))
     with tempfile.TemporaryDirectory(prefix="aquasmart-wic-") as scratch:
         try:
@@ -108,19 +113,27 @@ def _disk(root: Path, machine: str) -> str:
     return f"FAILED ({'; '.join(told)})" if told else "passed"
 
 
-def report(results: list[Result], found: dict[str, str], stages: list[str]) -> str:
-    machines = list(dict.fromkeys(result.machine for result in results))
+def merged(kept: Path, results: list[Result]) -> list[Result]:
+    """What was said before, renewed: a whole run takes an hour and may be done in parts."""
+    former = [Result(**entry) for entry in json.loads(kept.read_text())] if kept.exists() else []
+    by_place = {(result.machine, result.stage): result for result in [*former, *results]}
+    return list(by_place.values())
+
+
+def report(results: list[Result], found: dict[str, str]) -> str:
+    machines = [name for name in MACHINES if any(result.machine == name for result in results)]
+    machines += sorted({result.machine for result in results} - set(machines))
     by_place = {(result.machine, result.stage): result for result in results}
     lines = [
         "# What `make yocto-check` said\n",
-        "Written by `make yocto-check ROOT=…`; do not edit. Nothing is compiled for a board by it: what is and is not verified",
-        "is in [yocto-layer/README.md](../yocto-layer/README.md).\n",
+        "Written by `make yocto-check ROOT=…`; do not edit. Nothing is compiled for a board by it: what is and is not",
+        "verified is in [yocto-layer/README.md](../yocto-layer/README.md).\n",
         "| layer | commit |\n|---|---|",
         *(f"| {name} | `{commit}` |" for name, commit in found.items()),
         f"\n| stage | tells that | {' | '.join(machines)} |",
         f"|---|---|{'---|' * len(machines)}",
     ]
-    for stage in stages:
+    for stage in (*STAGES, *ALONE):
         cells = []
         for machine in machines:
             result = by_place.get((machine, stage))
@@ -134,13 +147,16 @@ def main() -> int:
     parser.add_argument("--root", type=Path, help="folder with poky, meta-openembedded, meta-rauc, meta-raspberrypi")
     parser.add_argument("--machines", nargs="+", default=list(MACHINES))
     parser.add_argument("--stages", nargs="+", default=[*STAGES, *ALONE], choices=[*STAGES, *ALONE])
+    parser.add_argument("--go-on", action="store_true", help="keep what former runs said of other machines and stages")
     parser.add_argument("--report", type=Path, default=REPOSITORY / "docs/yocto-check.md")
     arguments = parser.parse_args()
     root: Path | None = arguments.root
     needed = {"poky", "meta-openembedded", "meta-rauc"}
     absent = sorted(needed if root is None else {name for name in needed if not (root / name).is_dir()})
     if root is None or absent:
-        print(f"NOT RUN: no checkout of {', '.join(absent)} at scarthgap. Which commits: yocto-layer/kas/lock.yml; then")
+        print(
+            f"NOT RUN: no checkout of {', '.join(absent)} at scarthgap. Which commits: yocto-layer/kas/lock.yml; then"
+        )
         print("make yocto-check ROOT=FOLDER. Without them `make test` runs what needs none (tests/yocto).")
         return 2
     results: list[Result] = []
@@ -150,9 +166,14 @@ def main() -> int:
             print(f"{machine}: {why}")
             results += [Result(machine, stage, why) for stage in arguments.stages]
             continue
-        results += with_bitbake(root, machine, wanted) if (wanted := [s for s in arguments.stages if s in STAGES]) else []
+        results += (
+            with_bitbake(root, machine, wanted) if (wanted := [s for s in arguments.stages if s in STAGES]) else []
+        )
         results += alone(root, machine, arguments.stages)
-    arguments.report.write_text(report(results, commits(root), arguments.stages), encoding="utf-8")
+    kept = root / "check/results.json"
+    whole = merged(kept, results) if arguments.go_on else results
+    kept.write_text(json.dumps([asdict(result) for result in whole], indent=1), encoding="utf-8")
+    arguments.report.write_text(report(whole, commits(root)), encoding="utf-8")
     print(f"summary: {arguments.report}")
     if any(result.verdict.startswith("FAILED") for result in results):
         return 1

@@ -1,8 +1,8 @@
-"""The appliance's parts as the image has them, on this machine: a copy of its root that nobody else sees, in a network of its own.
+"""The appliance's parts as the image has them: a copy of this machine's root that nobody else sees, and its networks.
 
-Not a mock: the root is this Debian, overlaid in memory, with the layer's own files where the recipes install them, the users
-that the recipes make, a real sshd, PAM, nftables. Three network namespaces: the station, a laptop at its USB socket, and the
-WAN. What is not like the image is said where a test needs it: Debian's versions, and no booted systemd.
+Not a mock: the root is this Debian, overlaid in memory, with the layer's own files where the recipes install them, the
+users that the recipes make, a real sshd, PAM, nftables. Three network namespaces: the station, a laptop at its USB
+socket, and the WAN. What is not like the image is said where a test needs it: Debian's versions, and no booted systemd.
 """
 
 from __future__ import annotations
@@ -136,14 +136,17 @@ def _install(here: Appliance) -> None:
             group = shlex.split(words)
             here.run("groupadd", "--force", *group)
         for words in said["USERADD_PARAM:${PN}"].split(";"):
-            here.run("useradd", *shlex.split(words.replace("${libexecdir}", "/usr/libexec").replace("${localstatedir}", "/var")))
+            here.run(
+                "useradd",
+                *shlex.split(words.replace("${libexecdir}", "/usr/libexec").replace("${localstatedir}", "/var")),
+            )
     for script in (FILES / "scripts").iterdir():
         here.put(script, f"/usr/libexec/aquasmart/{script.name}", 0o755)
     here.put(FILES / "etc/sshd_config", "/usr/lib/aquasmart/sshd_config")
     here.put(FILES / "etc/nftables.conf", "/usr/lib/aquasmart/nftables.conf")
     here.put(FILES / "etc/sudoers", "/etc/sudoers.d/aquasmart", 0o440)
     here.put(COMMON_AUTH, "/etc/pam.d/common-auth")
-    # The system's Python has the package, and the command is this tree's own; both as the image has them by other paths.
+    # The system's Python has the package, the command is this tree's own: as on the image, by other paths.
     here.run("cp", "-r", str(REPOSITORY / "station/src/aquasmart_station"), "/usr/lib/python3/dist-packages/")
     here.write("/usr/bin/aquasmart", f'#!/bin/sh\nexec {REPOSITORY}/.venv/bin/aquasmart "$@"\n', 0o755)
     for parent in [*REPOSITORY.parents, Path(os.path.realpath(REPOSITORY / ".venv/bin/python")).parent]:

@@ -1,4 +1,4 @@
-"""Which of Python's packages the station needs on a Yocto image, where python3 is cut into forty: by its own imports."""
+"""Which of Python's packages the station needs on an image, where python3 is cut into forty: by its own imports."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reads what the layer's files say, without bitbake: enough of their syntax for lists of names. Nothing is judged here."""
+"""Reads what the layer's files say, without bitbake: enough of their syntax for lists of names. Judges nothing."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ STATION_RECIPE = next((LAYER / "recipes-aquasmart/aquasmart-station").glob("*.bb
 CONFIG_RECIPE = next((LAYER / "recipes-aquasmart/aquasmart-config").glob("*.bb"))
 AB_CLASS = LAYER / "classes-recipe/aquasmart-ab.bbclass"
 
-_ASSIGNED = re.compile(r"^(?P<name>[A-Z][\w:${}.\[\]-]*)\s*(?P<how>\?\?=|\?=|:=|\+=|=\+|\.=|=\.|=)\s*\"(?P<value>[^\"]*)\"", re.MULTILINE)
+_ASSIGNED = re.compile(
+    r"^(?P<name>[A-Z][\w:${}.\[\]-]*)\s*(?P<how>\?\?=|\?=|:=|\+=|=\+|\.=|=\.|=)\s*\"(?P<value>[^\"]*)\"", re.MULTILINE
+)
 
 
 def variables(path: Path) -> dict[str, str]:
@@ -31,4 +33,8 @@ def layout() -> dict[str, str]:
 
 def functions(path: Path) -> str:
     """What stands in a file's shell functions, as text."""
-    return "\n".join(re.findall(r"^do_\w+(?:[:\w-]*)\s*\(\)\s*\{\n(.*?)^\}", path.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL))
+    return "\n".join(
+        re.findall(
+            r"^do_\w+(?:[:\w-]*)\s*\(\)\s*\{\n(.*?)^\}", path.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
+        )
+    )

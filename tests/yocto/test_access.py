@@ -1,4 +1,4 @@
-"""The technician's way in, for real: an sshd with the image's configuration, its PAM, its shell, behind its firewall."""
+"""The technician's way in, for real: sshd with the image's configuration, its PAM, its shell, its firewall."""
 
 from __future__ import annotations
 
@@ -87,10 +87,24 @@ def test_a_provisioned_key_opens_the_shell_that_knows_three_commands(station: Ap
 @needs_station
 @pytest.mark.parametrize(
     "line",
-    ["cat /etc/shadow", "bash", "sh -c id", "/bin/sh", "systemctl status sshd", "systemctl stop aquasmart-firewall",
-     "journalctl", "journalctl --file /etc/shadow", "journalctl -u ssh", "sudo bash", "sudo cat /etc/shadow", "su",
-     "python3 -c 'print(1)'", "scp -t /tmp", "rsync --server . /"],
-)  # fmt: skip
+    [
+        "cat /etc/shadow",
+        "bash",
+        "sh -c id",
+        "/bin/sh",
+        "systemctl status sshd",
+        "systemctl stop aquasmart-firewall",
+        "journalctl",
+        "journalctl --file /etc/shadow",
+        "journalctl -u ssh",
+        "sudo bash",
+        "sudo cat /etc/shadow",
+        "su",
+        "python3 -c 'print(1)'",
+        "scp -t /tmp",
+        "rsync --server . /",
+    ],
+)
 def test_nothing_else_is_carried_out(station: Appliance, line: str) -> None:
     said = ssh(station, line)
     if line == "journalctl":
@@ -102,7 +116,9 @@ def test_nothing_else_is_carried_out(station: Appliance, line: str) -> None:
 
 
 @needs_station
-@pytest.mark.parametrize("line", ["help; id", "help && id", "help | id", "help $(id)", "help `id`", "help > /tmp/it", "help\nid"])
+@pytest.mark.parametrize(
+    "line", ["help; id", "help && id", "help | id", "help $(id)", "help `id`", "help > /tmp/it", "help\nid"]
+)
 def test_what_a_shell_would_do_with_a_line_is_not_done(station: Appliance, line: str) -> None:
     said = ssh(station, line)
     assert "uid=" not in said.stdout + said.stderr
@@ -159,9 +175,7 @@ def test_sshd_takes_its_configuration(tmp_path: Path) -> None:
     text = (FILES / "etc/sshd_config").read_text().replace("/data/ssh/ssh_host_ed25519_key", str(key))
     (tmp_path / "sshd_config").write_text(text)
     Path("/run/sshd").mkdir(exist_ok=True)
-    done = subprocess.run(
-        ["/usr/sbin/sshd", "-T", "-f", str(tmp_path / "sshd_config")], capture_output=True, text=True
-    )
+    done = subprocess.run(["/usr/sbin/sshd", "-T", "-f", str(tmp_path / "sshd_config")], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     said = dict(line.split(" ", 1) for line in done.stdout.splitlines() if " " in line)
     assert (said["permitrootlogin"], said["passwordauthentication"], said["disableforwarding"]) == ("no", "no", "yes")
@@ -178,7 +192,9 @@ def test_sudo_takes_its_rules() -> None:
 
 @needs_station
 @pytest.mark.needs("sudo")
-def test_every_root_command_of_the_shell_is_one_that_sudo_grants_and_no_other(station: Appliance, shell: ModuleType) -> None:
+def test_every_root_command_of_the_shell_is_one_that_sudo_grants_and_no_other(
+    station: Appliance, shell: ModuleType
+) -> None:
     def granted(*words: str) -> bool:
         return station.run("sudo", "-n", "-l", "-U", "technician", *words, check=False).returncode == 0
 
@@ -186,14 +202,19 @@ def test_every_root_command_of_the_shell_is_one_that_sudo_grants_and_no_other(st
     for words in shell.ROOT:
         asked = shell.command(["aquasmart", *words])
         assert granted(*asked[2:]), asked
-    assert granted(*shell.command("systemctl restart aquasmart-reader".split())[2:])
-    assert granted(*shell.command("aquasmart update install /run/media/sda1/new-1.2.raucb".split())[2:])
+    assert granted(*shell.command(["systemctl", "restart", "aquasmart-reader"])[2:])
+    assert granted(*shell.command(["aquasmart", "update", "install", "/run/media/sda1/new-1.2.raucb"])[2:])
     for line in (
-        "/usr/bin/aquasmart status", "/usr/bin/aquasmart --config /tmp/x provision", "/usr/bin/aquasmart provision /tmp/x",
-        "/usr/libexec/aquasmart/provision /tmp/x", "/usr/bin/systemctl stop sshd.socket", "/bin/sh",
-        "/usr/bin/aquasmart update install /run/media/../../tmp/x.raucb", "/usr/bin/systemctl start aquasmart-reader.service x",
+        "/usr/bin/aquasmart status",
+        "/usr/bin/aquasmart --config /tmp/x provision",
+        "/usr/bin/aquasmart provision /tmp/x",
+        "/usr/libexec/aquasmart/provision /tmp/x",
+        "/usr/bin/systemctl stop sshd.socket",
+        "/bin/sh",
+        "/usr/bin/aquasmart update install /run/media/../../tmp/x.raucb",
+        "/usr/bin/systemctl start aquasmart-reader.service x",
         "/usr/bin/aquasmart update install /run/media/sda1/x.raucb --config /tmp/x",
-    ):  # fmt: skip
+    ):
         assert not granted(*line.split()), line
 
 
@@ -206,19 +227,30 @@ def test_every_root_command_of_the_shell_is_one_that_sudo_grants_and_no_other(st
         ("aquasmart provision", ["/usr/bin/sudo", "-n", "/usr/libexec/aquasmart/provision"]),
         ("systemctl status", ["/usr/bin/systemctl", "--no-pager", "status", "aquasmart*"]),
         ("journalctl -f", ["/usr/bin/journalctl", "--no-pager", "-f", "-u", "aquasmart-*"]),
-        ("journalctl --unit=aquasmart-sync --since '1 hour ago'",
-         ["/usr/bin/journalctl", "--no-pager", "--unit=aquasmart-sync", "--since=1 hour ago"]),
+        (
+            "journalctl --unit=aquasmart-sync --since '1 hour ago'",
+            ["/usr/bin/journalctl", "--no-pager", "--unit=aquasmart-sync", "--since=1 hour ago"],
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_a_line_becomes(shell: ModuleType, line: str, asked: list[str]) -> None:
     assert shell.command(shell.shlex.split(line)) == asked
 
 
 @pytest.mark.parametrize(
     "line",
-    ["aquasmart update install /tmp/x.raucb", "aquasmart update install /run/media/../x.raucb", "systemctl edit aquasmart-sync",
-     "journalctl -u", "journalctl -D /etc", "journalctl -u aquasmart-sync -o export", "sudo -s", "sudo", "systemctl -H host status"],
-)  # fmt: skip
+    [
+        "aquasmart update install /tmp/x.raucb",
+        "aquasmart update install /run/media/../x.raucb",
+        "systemctl edit aquasmart-sync",
+        "journalctl -u",
+        "journalctl -D /etc",
+        "journalctl -u aquasmart-sync -o export",
+        "sudo -s",
+        "sudo",
+        "systemctl -H host status",
+    ],
+)
 def test_what_is_refused(shell: ModuleType, line: str) -> None:
     with pytest.raises(shell.Refused):
         shell.command(shell.shlex.split(line))

@@ -23,19 +23,26 @@ PATH = f"{os.environ['PATH']}:/usr/sbin:/sbin"
 
 
 def run(*words: str | Path, check: bool = True, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run([str(word) for word in words], capture_output=True, text=True, env=os.environ | {"PATH": PATH}, input=stdin)
+    done = subprocess.run(
+        [str(word) for word in words], capture_output=True, text=True, env=os.environ | {"PATH": PATH}, input=stdin
+    )
     assert not check or done.returncode == 0, f"{words}: {done.stdout}{done.stderr}"
     return done
 
 
 @contextmanager
 def card(folder: Path) -> Iterator[tuple[str, Path]]:
-    """A card as flashed, with a data partition of 64 MiB and room behind it; the device of the partition, and its mount point."""
+    """A card as flashed, with a data partition of 64 MiB and room behind it: the partition's device and mount point."""
     image, place = folder / "card.img", folder / "data"
     place.mkdir()
     with image.open("wb") as file:
         file.truncate(CARD_MIB * MIB)
-    run("sfdisk", "--quiet", image, stdin="label: dos\nstart=8192,size=16384,type=c\nsize=16384\nsize=16384\nsize=131072\n")
+    run(
+        "sfdisk",
+        "--quiet",
+        image,
+        stdin="label: dos\nstart=8192,size=16384,type=c\nsize=16384\nsize=16384\nsize=131072\n",
+    )
     # partx tells the kernel of the partitions: one in a container may know no kind of table itself.
     device = run("losetup", "--find", "--show", image).stdout.strip()
     try:
@@ -54,8 +61,11 @@ def card(folder: Path) -> Iterator[tuple[str, Path]]:
 
 
 def grow(part: str, place: Path) -> str:
-    """Run data-grow; what it said. Growing a mounted ext4 needs CAP_SYS_RESOURCE, which a sandbox may not have: there
-    the partition is grown under the mounted file system all the same, and the file system itself once it is not mounted."""
+    """Run data-grow; what it said.
+
+    Growing a mounted ext4 needs CAP_SYS_RESOURCE, which a sandbox may not have: there the partition is grown under the
+    mounted file system all the same, and the file system itself once it is not mounted.
+    """
     done = run(SCRIPTS / "data-grow", place, check=False)
     if done.returncode and "Permission denied to resize" in done.stderr:
         run("umount", place)
@@ -94,7 +104,16 @@ def test_a_run_that_was_cut_after_the_table_goes_on(tmp_path: Path) -> None:
     """The partition is large, its file system not yet: as after a cut between the two."""
     with card(tmp_path) as (part, place):
         disk, number = part.rpartition("p")[0], part.rpartition("p")[2]
-        run("sfdisk", "--quiet", "--no-reread", "--no-tell-kernel", "-N", number, disk, stdin=f", {(CARD_MIB - 40) * 2048}\n")
+        run(
+            "sfdisk",
+            "--quiet",
+            "--no-reread",
+            "--no-tell-kernel",
+            "-N",
+            number,
+            disk,
+            stdin=f", {(CARD_MIB - 40) * 2048}\n",
+        )
         run("partx", "--update", "--nr", number, disk)
         run("mount", part, place)
         assert size_mib(place) < 64

@@ -1,4 +1,4 @@
-"""The firewall, loaded for real in a network of its own: the station's side reaches the page, the WAN reaches nothing."""
+"""The firewall, loaded for real in a network of its own: the station's side reaches the page, the WAN nothing."""
 
 from __future__ import annotations
 
@@ -17,6 +17,25 @@ from .appliance import LAPTOP, STATION, STATION_ON_WAN, WAN, Appliance, applianc
 
 pytestmark = pytest.mark.needs("netns", "mount-namespace", "nftables")
 RULES = "/usr/lib/aquasmart/nftables.conf"
+STATION_TOML = """\
+station_id = "wall-1"
+state_dir = "state"
+runtime_dir = "run"
+
+[cloud]
+url = "https://cloud.example"
+key_id = "k1"
+key_file = "station.key"
+
+[panel]
+networks = ["192.168.77.0/24", "192.0.2.0/24"]
+
+[[meters]]
+id = "tap-1"
+driver = "pulse"
+port = "/dev/null"
+k_factor = 450
+"""
 _KNOCK = """
 import socket, sys
 s = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
@@ -44,18 +63,16 @@ def station(tmp_path: Path) -> Iterator[Appliance]:
     (folder / "station.key").write_text("5a" * 32)
     (folder / "station.key").chmod(0o600)
     (folder / "run").mkdir()
-    (folder / "station.toml").write_text(
-        'station_id = "wall-1"\nstate_dir = "state"\nruntime_dir = "run"\n[cloud]\nurl = "https://cloud.example"\nkey_id = "k1"\nkey_file = "station.key"\n'
-        '[[meters]]\nid = "tap-1"\ndriver = "pulse"\nport = "/dev/null"\nk_factor = 450\n'
-        '[panel]\nnetworks = ["192.168.77.0/24", "192.0.2.0/24"]\n'
-    )
+    (folder / "station.toml").write_text(STATION_TOML)
     with appliance(tmp_path / "station") as here:
         page = here.started_outside(
             program("aquasmart"), "--config", str(folder / "station.toml"), "panel", "--listen", "0.0.0.0:80",
             log=tmp_path / "panel.log",
         )  # fmt: skip
         try:
-            eventually(lambda: knock(here, "station", "127.0.0.1", 80, timeout_s=20).startswith("HTTP/1"), "the page answers")
+            eventually(
+                lambda: knock(here, "station", "127.0.0.1", 80, timeout_s=20).startswith("HTTP/1"), "the page answers"
+            )
             yield here
         finally:
             page.terminate()
@@ -103,7 +120,11 @@ def test_loaded_twice_it_is_the_same_and_half_of_it_is_never_there(station: Appl
     kinds = [[next(iter(each)) for each in json.loads(text)["nftables"]] for text in (once, again)]
     assert kinds[0] == kinds[1]
     # A fault in the last line: nft takes a file whole or not at all, and the rules that were there stay.
-    station.run("sh", "-c", f"sed 's/policy drop/policy accept/' {RULES} >/run/bad; echo 'add rule inet nowhere x drop' >>/run/bad")
+    station.run(
+        "sh",
+        "-c",
+        f"sed 's/policy drop/policy accept/' {RULES} >/run/bad; echo 'add rule inet nowhere x drop' >>/run/bad",
+    )
     assert station.run("/usr/sbin/nft", "-f", "/run/bad", check=False).returncode != 0
     assert station.run("/usr/sbin/nft", "list", "ruleset").stdout.count("policy drop") == 2
     assert LAPTOP.rpartition(".")[0] == STATION.rpartition(".")[0]

@@ -38,13 +38,23 @@ def test_the_recipe_installs_what_the_debian_package_installs(tmp_path: Path) ->
     tree = Tree(tmp_path / "root", "aquasmart-station")
     tree.root.mkdir()
     build_station(tree)
-    packed = {path.name.removesuffix(".gz") for path in tree.root.rglob("*") if path.is_file() and "dist-packages" not in str(path)}
+    packed = {
+        path.name.removesuffix(".gz")
+        for path in tree.root.rglob("*")
+        if path.is_file() and "dist-packages" not in str(path)
+    }
     script = functions(STATION_RECIPE)
-    installed = set(re.findall(r"/([\w.-]+)(?=\s*$)", script, re.MULTILINE)) | set(re.findall(r"[\w.-]+\.(?:md|toml|1|rules)", script))
-    by_rule = {path.name for path in (REPOSITORY / "systemd").glob("aquasmart*.*") if path.suffix in {".service", ".socket", ".target", ".timer"}}
+    installed = set(re.findall(r"/([\w.-]+)(?=\s*$)", script, re.MULTILINE)) | set(
+        re.findall(r"[\w.-]+\.(?:md|toml|1|rules)", script)
+    )
+    by_rule = {
+        path.name
+        for path in (REPOSITORY / "systemd").glob("aquasmart*.*")
+        if path.suffix in {".service", ".socket", ".target", ".timer"}
+    }
     for glob in ("aquasmart*.service", "aquasmart*.socket", "aquasmart*.target", "aquasmart*.timer"):
         assert f"${{WORKDIR}}/systemd/{glob}" in script
-    # `enable`: the Debian package's own list; the command comes with the wheel; completions keep their own folders' names.
+    # `enable`: the Debian package's own list; the command comes with the wheel; completions have their folders' names.
     assert packed - installed - by_rule - {"enable", "aquasmart", "_aquasmart", "aquasmart.fish", "copyright"} == set()
 
 
@@ -64,7 +74,11 @@ def test_the_users_are_those_of_sysusers() -> None:
         value = {name: words[words.index(name) + 1] for name in ("--uid", "--home-dir", "--comment", "--gid")}
         made[words[-1]] = (value["--comment"], value["--home-dir"])
         numbers.append(value["--uid"])
-        joined |= {(words[-1], group) for group in words[words.index("--groups") + 1].split(",")} if "--groups" in words else set()
+        joined |= (
+            {(words[-1], group) for group in words[words.index("--groups") + 1].split(",")}
+            if "--groups" in words
+            else set()
+        )
     assert made == wanted
     assert joined == members
     assert len(set(numbers)) == len(numbers) == 3
@@ -102,7 +116,11 @@ def test_every_unit_is_installed_and_every_enabled_one_can_be() -> None:
         if "[Install]" in text:
             assert path.name in enabled or path.name in script, path.name
         else:
-            assert path.name not in enabled or path.name == "aquasmart-journal-tail.service" or path.name == "aquasmart-data-check.service"
+            assert (
+                path.name not in enabled
+                or path.name == "aquasmart-journal-tail.service"
+                or path.name == "aquasmart-data-check.service"
+            )
     assert enabled <= {path.name for path in UNITS.iterdir()}
 
 
@@ -176,7 +194,10 @@ def test_every_append_is_gated_by_the_distribution() -> None:
 def test_a_kas_file_names_a_machine_and_commits_for_every_layer(name: str) -> None:
     folder = LAYER / "kas"
     own, base, lock = (yaml.safe_load((folder / f"{each}.yml").read_text()) for each in (name, "base", "lock"))
-    assert (own["header"]["includes"], base["header"]["includes"]) == (["yocto-layer/kas/base.yml"], ["yocto-layer/kas/lock.yml"])
+    assert (own["header"]["includes"], base["header"]["includes"]) == (
+        ["yocto-layer/kas/base.yml"],
+        ["yocto-layer/kas/lock.yml"],
+    )
     assert own["machine"] in {"raspberrypi4-64", "beaglebone-yocto", "qemuarm64"}
     pinned = {repo: entry["commit"] for repo, entry in lock["overrides"]["repos"].items()}
     for repo, entry in {**base["repos"], **own.get("repos", {})}.items():
@@ -195,7 +216,7 @@ def test_the_image_says_what_it_is() -> None:
     line = re.search(r"printf '(\{.*\})\\n'", functions(CONFIG_RECIPE))[1]
     made = json.loads(line % ("1.4.0", "12", "aquasmart-qemuarm64"))
     assert made == {"version": "1.4.0", "number": 12, "compatible": "aquasmart-qemuarm64"}
-    assert "AQUASMART_COMPATIBLE ?= \"aquasmart-${MACHINE}\"" in AB_CLASS.read_text()
+    assert 'AQUASMART_COMPATIBLE ?= "aquasmart-${MACHINE}"' in AB_CLASS.read_text()
 
 
 def test_nobody_has_a_password() -> None:

@@ -1,4 +1,4 @@
-"""Who may sign in, by `aquasmart provision`: the PIN's hash and the keys, whole or again, and no PIN left on the boot partition."""
+"""Who may sign in, by `aquasmart provision`: the PIN's hash and the keys, whole or again, and no PIN left behind."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The `[access]` table of the provisioning file: which keys and which PIN, every fault at once, and no PIN in a message."""
+"""The `[access]` table of the provisioning file: which keys, which PIN, every fault at once, no PIN in a message."""
 
 from __future__ import annotations
 
@@ -67,7 +67,18 @@ def test_every_fault_at_once() -> None:
     ]
 
 
-FILE = f'station_id = "s-1"\n[cloud]\nurl = "https://c.example"\nkey_id = "k1"\nkey = "{"5a" * 32}"\n[access]\npin = "271828"\nssh_keys = ["{KEY}"]\n'
+FILE = f"""\
+station_id = "s-1"
+
+[cloud]
+url = "https://c.example"
+key_id = "k1"
+key = "{"5a" * 32}"
+
+[access]
+pin = "271828"
+ssh_keys = ["{KEY}"]
+"""
 
 
 def test_the_pin_is_wiped_in_place_and_the_key_is_not() -> None:

@@ -61,7 +61,7 @@ class Plan:
     """`user:password`; empty: the password was moved before."""
     networks: tuple[Connection, ...] | None
     """None: the file says nothing of the network, what is there stays."""
-    access: Access = Access()
+    access: Access = field(default_factory=Access)
 
 
 def read_plan(name: str, data: bytes) -> Plan:
