@@ -142,7 +142,9 @@ def test_no_files_and_no_tunnel(station: Appliance) -> None:
 
 @needs_station
 def test_root_and_others_do_not_come_in(station: Appliance) -> None:
-    station.write("/root/.ssh/authorized_keys", (station.folder.parent / "key.pub").read_text(), 0o600)
+    station.write(
+        str(Path("~root/.ssh/authorized_keys").expanduser()), (station.folder.parent / "key.pub").read_text(), 0o600
+    )
     for user in ("root", "aquasmart", "aquasmart-panel"):
         assert ssh(station, "help", user=user).returncode == 255
         assert ssh(station, "help", user=user, key=False, pin=PIN).returncode == 255
