@@ -126,6 +126,7 @@ CAPABILITIES: dict[str, Capability] = {
         ),
         "programs for partitions: apt-get install util-linux fdisk e2fsprogs",
     ),
+    "systemd-analyze": Capability(_programs("systemd-analyze"), "systemd's own checker: apt-get install systemd"),
     "redis": Capability(_programs("redis-server"), "a Redis server: apt-get install redis-server"),
     "man": Capability(_programs("man"), "man and its formatter: apt-get install man-db"),
     "strace": Capability(_programs("strace"), "strace: apt-get install strace"),

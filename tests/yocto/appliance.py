@@ -113,7 +113,8 @@ def appliance(folder: Path) -> Iterator[Appliance]:
 
 def _wire(networks: dict[str, str]) -> None:
     station = networks["station"]
-    ends = (("laptop", "usb0", STATION, LAPTOP), ("wan", "eth0", STATION_ON_WAN, WAN))
+    # A modem on a stick is called usb0: the WAN must not come in by a name.
+    ends = (("laptop", "own0", STATION, LAPTOP), ("wan", "usb0", STATION_ON_WAN, WAN))
     for where, card, here, there in ends:
         other = networks[where]
         for command in (

@@ -71,11 +71,15 @@ do_install() {
     install -D -m 0644 ${S}/etc/10-watchdog.conf ${D}${nonarch_libdir}/systemd/system.conf.d/10-aquasmart-watchdog.conf
     install -D -m 0644 ${S}/etc/10-journal.conf ${D}${nonarch_libdir}/systemd/journald.conf.d/10-aquasmart-journal.conf
     install -D -m 0644 ${S}/etc/aquasmart-own.network ${D}${nonarch_libdir}/systemd/network/10-aquasmart-own.network
+    install -D -m 0644 ${S}/etc/aquasmart-own.link ${D}${nonarch_libdir}/systemd/network/10-aquasmart-own.link
     install -D -m 0644 ${S}/etc/network-manager.conf ${D}${nonarch_libdir}/NetworkManager/conf.d/10-aquasmart.conf
     install -D -m 0644 ${S}/etc/61-aquasmart-usb.rules ${D}${nonarch_base_libdir}/udev/rules.d/61-aquasmart-usb.rules
     install -D -m 0644 ${S}/etc/sshd_config ${D}${nonarch_libdir}/aquasmart/sshd_config
     install -D -m 0644 ${S}/etc/sshd.socket.conf ${D}${systemd_system_unitdir}/sshd.socket.d/10-aquasmart.conf
     install -D -m 0644 ${S}/etc/sshd.service.conf ${D}${systemd_system_unitdir}/sshd@.service.d/10-aquasmart.conf
+    # Ours is the only host key; openssh's own unit would make three more at each boot.
+    install -d ${D}${sysconfdir}/systemd/system
+    ln -s /dev/null ${D}${sysconfdir}/systemd/system/sshdgenkeys.service
     install -D -m 0644 ${S}/etc/nftables.conf ${D}${nonarch_libdir}/aquasmart/nftables.conf
     install -D -m 0644 ${S}/etc/chrony.conf ${D}${nonarch_libdir}/aquasmart/chrony.conf
     install -D -m 0440 ${S}/etc/sudoers ${D}${sysconfdir}/sudoers.d/aquasmart
