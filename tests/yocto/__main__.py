@@ -27,7 +27,7 @@ TELLS = {
     "parse": "every recipe and append parses",
     "env": "the image's variables can be expanded",
     "graph": "every dependency has a provider, for both images",
-    "dryrun": "the task list of both images, to the last task",
+    "dryrun": "the task list of the image, to the last task",
     "recipes": "unpack … package_qa of our own recipes, with the host's Python",
     "checklayer": "yocto-check-layer, the official compliance test",
     "modules": "each module that the station imports is in a package that its recipe asks for",
