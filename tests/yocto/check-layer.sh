@@ -15,7 +15,7 @@ ROOT=$(readlink -f "${ROOT:?a folder with poky, meta-openembedded, meta-rauc and
 WORK=${WORK:-$ROOT/check} BBUSER=${BBUSER:-yprobe} LEAN=${LEAN:-1} HV=${HV:-$WORK/hv}
 IMAGES=${IMAGES:-aquasmart-image aquasmart-image-dev}
 STAGES=${STAGES:-parse env graph dryrun recipes checklayer}
-RECIPES=${RECIPES:-aquasmart-station aquasmart-config packagegroup-aquasmart}
+RECIPES=${RECIPES:-aquasmart-station aquasmart-config}
 KEEP='python3-(pyserial|sdnotify|flask|werkzeug|blinker|itsdangerous|waitress|rich|click|gpiod|systemd|setuptools-scm|simplejson)|chrony|nftables|libnftnl|networkmanager|modemmanager|libmbim|libqmi|libqrtr|libndp|libnvme|nss|nspr|jansson|mobile-broadband|libnewt|libedit|editline|pps-tools|fuse|squashfs|nlohmann|libgpiod|dnsmasq|polkit|mozjs|ppp'
 
 if [ "$(id -u)" = 0 ]; then

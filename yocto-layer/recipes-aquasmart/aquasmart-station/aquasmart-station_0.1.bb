@@ -18,6 +18,7 @@ SRC_URI = "\
     file://deploy/deb/station/station.toml \
     file://tests/unit/station \
     file://tests/contract \
+    file://tests/prometheus.py \
     file://run-ptest \
 "
 
@@ -87,6 +88,7 @@ do_install_ptest() {
     install -d ${D}${PTEST_PATH}/tests/unit
     cp -r --no-preserve=ownership ${WORKDIR}/tests/unit/station ${D}${PTEST_PATH}/tests/unit/
     cp -r --no-preserve=ownership ${WORKDIR}/tests/contract ${D}${PTEST_PATH}/tests/
+    install -m 0644 ${WORKDIR}/tests/prometheus.py ${D}${PTEST_PATH}/tests/
     # The vectors are for both sides; the cloud is not on a station.
     rm -f ${D}${PTEST_PATH}/tests/contract/test_cloud_vectors.py
 }
