@@ -90,7 +90,7 @@ do_install_ptest() {
     cp -r --no-preserve=ownership ${WORKDIR}/tests/contract ${D}${PTEST_PATH}/tests/
     install -m 0644 ${WORKDIR}/tests/prometheus.py ${D}${PTEST_PATH}/tests/
     # The vectors are for both sides; the cloud is not on a station.
-    rm -f ${D}${PTEST_PATH}/tests/contract/test_cloud_vectors.py
+    rm -f ${D}${PTEST_PATH}/tests/contract/test_cloud_vectors.py ${D}${PTEST_PATH}/tests/contract/test_rotation_vector.py
 }
 
 # The units name it by this path; it is what a technician reads on the spot.
