@@ -53,6 +53,10 @@ class Appliance:
         enter = ["nsenter", f"--target={self.holder}", "--mount", f"--net=/run/netns/{self.networks[where]}"]
         return [*enter, *(["chroot", str(self.folder / "root")] if chroot else []), *command]
 
+    def command(self, *words: str) -> list[str]:
+        """What runs a program on the appliance, as root."""
+        return self._inside(list(words))
+
     def run(self, *command: str, check: bool = True, stdin: str = "") -> subprocess.CompletedProcess[str]:
         """Run a program on the appliance, as root."""
         done = subprocess.run(self._inside(list(command)), capture_output=True, text=True, input=stdin, timeout=60)

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import importlib.machinery
 import importlib.util
+import os
+import pty
+import select
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -160,6 +164,43 @@ def test_the_stations_pin_opens_it_and_guessing_is_slow(station: Appliance) -> N
     assert ssh(station, "help").returncode == 0
     station.run("rm", "/run/aquasmart-login/tries.json")
     assert ssh(station, "help", key=False, pin=PIN).returncode == 0
+
+
+@needs_station
+def test_the_serial_line_asks_for_the_same_pin(station: Appliance) -> None:
+    """login as agetty starts it, at a terminal of its own; and nobody else comes in there either."""
+    for user, pin, greeted in (("technician", PIN, True), ("technician", OTHER_PIN, False), ("root", PIN, False)):
+        line, slave = pty.openpty()
+        words = ["setsid", "--ctty", "--wait", *station.command("/bin/login", user)]
+        with subprocess.Popen(words, stdin=slave, stdout=slave, stderr=slave) as login:
+            os.close(slave)
+            seen = _until(line, "assword:")
+            os.write(line, f"{pin}\n".encode())
+            if greeted:
+                seen += _until(line, "station> ")
+                os.write(line, b"id\nexit\n")
+                seen += _until(line, None)
+            else:
+                seen += _until(line, "Login incorrect")
+            os.close(line)
+            login.terminate()
+        assert "uid=" not in seen
+        assert ("AquaSmart station." in seen) is greeted
+        assert ("id: not here" in seen) is greeted
+    station.run("rm", "-f", "/run/aquasmart-login/tries.json")
+
+
+def _until(line: int, text: str | None, timeout_s: float = 60) -> str:
+    """What a terminal shows up to `text`, or to its end."""
+    seen, deadline = "", time.monotonic() + timeout_s
+    while (text is None or text not in seen) and time.monotonic() < deadline:
+        if select.select([line], [], [], 0.2)[0]:
+            try:
+                seen += os.read(line, 4096).decode(errors="replace")
+            except OSError:
+                break
+    assert text is None or text in seen, seen
+    return seen
 
 
 @needs_station
