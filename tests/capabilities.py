@@ -119,6 +119,22 @@ CAPABILITIES: dict[str, Capability] = {
     "packaging": Capability(
         _programs("dpkg-deb", "lintian"), "Debian's packaging tools: apt-get install dpkg-dev lintian"
     ),
+    "nftables": Capability(
+        lambda: shutil.which("nft", path=f"{os.environ['PATH']}:/usr/sbin") is not None,
+        "the kernel's packet filter: apt-get install nftables",
+    ),
+    "sshd": Capability(
+        lambda: shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin") is not None and _programs("ssh")(),
+        "an SSH server and client: apt-get install openssh-server openssh-client",
+    ),
+    "sudo": Capability(_programs("sudo"), "sudo: apt-get install sudo"),
+    "partx": Capability(
+        lambda: all(
+            shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin") for name in ("partx", "sfdisk", "resize2fs")
+        ),
+        "programs for partitions: apt-get install util-linux fdisk e2fsprogs",
+    ),
+    "systemd-analyze": Capability(_programs("systemd-analyze"), "systemd's own checker: apt-get install systemd"),
     "redis": Capability(_programs("redis-server"), "a Redis server: apt-get install redis-server"),
     "gettext": Capability(_programs("msgfmt"), "GNU gettext's own programs: apt-get install gettext"),
     "man": Capability(_programs("man"), "man and its formatter: apt-get install man-db"),

@@ -7,6 +7,7 @@ second copy comes about. What a flash card keeps in its spare blocks is beyond a
 
 from __future__ import annotations
 
+import grp
 import hashlib
 import json
 import os
@@ -16,7 +17,7 @@ from ..core.errors import StationError
 from ..core.phrases import Phrase
 from .durable_files import sync_folder
 
-PRIVATE, PUBLIC = 0o600, 0o644
+PRIVATE, GROUP, PUBLIC = 0o600, 0o640, 0o644
 
 
 class CannotWrite(StationError):
@@ -66,6 +67,17 @@ def point(link: Path, target: str) -> bool:
             hint=Phrase("Run it as root."),
         ) from fault
     return True
+
+
+def give_to_group(path: Path, group: str) -> None:
+    """Let a group read a file, where the machine has the group and we are root. Raises CannotWrite."""
+    try:
+        if os.geteuid() == 0:
+            os.chown(path, -1, grp.getgrnam(group).gr_gid)
+    except KeyError:
+        return
+    except OSError as fault:
+        raise CannotWrite(f"{path} cannot be given to {group}: {fault.strerror}") from fault
 
 
 def remove(path: Path) -> None:

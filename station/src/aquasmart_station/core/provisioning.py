@@ -16,6 +16,7 @@ from typing import Any
 from .errors import StationError
 from .network_profiles import Connection, connections
 from .phrases import Phrase, counted, joined
+from .technician_access import Access, access
 
 WIPED = "*"
 SECRETS = ("key", "password", "pin")
@@ -24,7 +25,7 @@ PASSED_ON = ("reader", "detect", "log", "sync", "meters")
 """Tables that station.toml gets as they are."""
 _KEY = re.compile(r"[0-9a-f]{64}")
 _KEY_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
-_TABLES = {"station_id", "cloud", "network", *PASSED_ON}
+_TABLES = {"station_id", "cloud", "network", "access", *PASSED_ON}
 _CLOUD = {"url", "key_id", "key", "ca", "tls_1_2", "connect_timeout_s", "read_timeout_s", "proxy"}
 _PROXY = {"url", "user", "password"}
 _SECRET_LINE = re.compile(
@@ -66,6 +67,7 @@ class Plan:
     """`user:password`; empty: the password was moved before."""
     networks: tuple[Connection, ...] | None
     """None: the file says nothing of the network, what is there stays."""
+    access: Access = field(default_factory=Access)
 
 
 def read_plan(name: str, data: bytes) -> Plan:
@@ -91,6 +93,7 @@ def read_plan(name: str, data: bytes) -> Plan:
         ca=_ca(cloud, faults),
         proxy_credentials=_credentials(proxy, faults),
         networks=networks,
+        access=access(document.get("access", {}), faults),
     )
     faults += _unreachable_secrets(document, data)
     if faults:
