@@ -159,7 +159,7 @@ def _identities(connection: sqlite3.Connection, found: Examination) -> dict[int,
     missing = sorted(TABLES - there.keys())
     if missing or wrong or connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
         found.damage.append(
-            Phrase("the file is no log of ours: {value}", value=", ".join(missing or wrong) or "application id")
+            Phrase("the file is no log of ours: {what}", what=", ".join(missing or wrong) or "application id")
         )
         return None
     identities = {}

@@ -92,7 +92,7 @@ def _load(path: Path, load: Callable[[], None]) -> None:
         ) from None
     except (OSError, ValueError) as fault:
         raise UnusableFile(
-            Phrase("{path} cannot be used: {value}", path=path, value=getattr(fault, "strerror", None) or fault)
+            Phrase("{path} cannot be used: {why}", path=path, why=getattr(fault, "strerror", None) or fault)
         ) from None
 
 

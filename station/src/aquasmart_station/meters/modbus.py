@@ -65,7 +65,7 @@ def parse_answer(frame: bytes, slave: int, function: int, words: int) -> tuple[i
         )
     if refused:
         raise Refused(
-            Phrase("the meter refuses: Modbus exception {frame}", frame=frame[2]),
+            Phrase("the meter refuses: Modbus exception {number}", number=frame[2]),
             hint=Phrase("Is it the right profile?"),
         )
     return tuple(int.from_bytes(frame[at : at + 2], "big") for at in range(3, length - 2, 2))
