@@ -5,13 +5,15 @@ STATE ?= var
 PORT ?= 8000
 # Tests mostly wait for processes: two for each core.
 JOBS ?= $(shell echo $$((2 * $$(nproc))))
+# Each takes the whole machine.
+EMULATED := tests/system/powercut tests/system/emulated tests/system/raspberry
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 export PORT STATE ROWS
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run outage outage-over test test-unit check lint typecheck layers format bench deb hil-test manual test-system mutation soak power-cut screenshots package-check lock clean
+.PHONY: help setup run outage outage-over test test-unit check lint typecheck layers format bench deb hil-test manual translations test-system mutation soak power-cut screenshots package-check yocto-check lock clean
 
 help: ## List the verbs
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  \033[36m%-15s\033[0m %s\n", $$1, $$2}'
@@ -58,9 +60,10 @@ test-unit: $(VENV)/dev.stamp ## The fast half: pure cores, contract vectors
 deb: $(VENV)/run.stamp ## Debian packages of station and cloud (ONLY=station|cloud), build/deb
 	@for p in $(or $(ONLY),station cloud); do $(BIN)/python -m deploy.deb.build $$p || exit 1; done
 
-test-system: $(VENV)/dev.stamp ## The packages on a booted Debian (systemd-nspawn): kills, full disk, cut network, sandbox; build/system-report.md
-	@mkdir -p build && $(BIN)/python -m pytest tests/system --ignore tests/system/powercut $(if $(filter 1,$(JOBS)),,-n 2 --dist load) $(ARGS)
-	@$(BIN)/python -m pytest tests/system/powercut $(ARGS)
+test-system: $(VENV)/dev.stamp ## The packages on a booted Debian: kills, full disk, cut network, sandbox, clock jumps, power cuts, a Raspberry Pi; build/system-report.md
+	@mkdir -p build && rm -f build/system-report.jsonl
+	@$(BIN)/python -m pytest tests/system $(EMULATED:%=--ignore %) $(if $(filter 1,$(JOBS)),,-n 2 --dist load) $(ARGS)
+	@$(BIN)/python -m pytest $(EMULATED) $(ARGS)
 
 check: lint typecheck layers package-check ## Everything static
 
@@ -87,6 +90,9 @@ bench: $(VENV)/dev.stamp ## Figures beside the naive scheme (ONLY=log|reader|syn
 hil-test: $(VENV)/dev.stamp ## Accept a meter: PORT=/dev/serial/by-path/… or sim, METER=pulse|modbus (PROFILE, OPERATOR), build/hil/
 	@$(BIN)/python -m tests.hil --port "$(if $(filter 8000,$(PORT)),,$(PORT))" --meter "$(METER)" $(if $(PROFILE),--profile $(PROFILE)) $(if $(OPERATOR),--operator "$(OPERATOR)") $(ARGS)
 
+translations: $(VENV)/dev.stamp ## Renew the catalogues of translations from the source; says what a translator must do
+	@$(BIN)/python -m deploy.translations
+
 manual: $(VENV)/dev.stamp ## Renew man page and shell completions in station/share from the commands
 	@mkdir -p station/share/man station/share/completions
 	@$(BIN)/aquasmart manual > station/share/man/aquasmart.1
@@ -100,6 +106,9 @@ power-cut: $(VENV)/dev.stamp ## Power cuts of an emulated station while it count
 
 soak: $(VENV)/dev.stamp ## Random faults against the real processes, N sequences (N, SEED, FIRST, RESULTS, REPORT), build/soak.md
 	@$(BIN)/python -m tests.soak --sequences $(or $(N),200) $(if $(SEED),--seed $(SEED)) $(if $(FIRST),--first $(FIRST)) $(if $(RESULTS),--results $(RESULTS)) --report $(or $(REPORT),build/soak.md)
+
+yocto-check: $(VENV)/dev.stamp ## The Yocto layer on checkouts of the layers it builds on (ROOT=folder, MACHINES, STAGES), docs/yocto-check.md
+	@$(BIN)/python -m tests.yocto $(if $(ROOT),--root "$(ROOT)") $(if $(MACHINES),--machines $(MACHINES)) $(if $(STAGES),--stages $(STAGES)) $(ARGS)
 
 screenshots: $(VENV)/dev.stamp ## Renew the pictures in docs/ from the browser test
 	@AQUASMART_SCREENSHOTS=docs/images $(BIN)/python -m pytest tests/browser -q

@@ -104,6 +104,14 @@ CAPABILITIES: dict[str, Capability] = {
         ),
         "an emulated machine: run as root; apt-get install qemu-system-x86 nbdkit mmdebstrap cpio kmod e2fsprogs",
     ),
+    "raspberry": Capability(
+        lambda: (
+            os.geteuid() == 0
+            and _programs("qemu-system-aarch64", "mmdebstrap", "mke2fs", "cpio", "apt-get")()
+            and any(shutil.which("depmod", path=path) for path in (None, "/usr/sbin", "/sbin"))
+        ),
+        "an emulated Raspberry Pi: run as root; apt-get install qemu-system-arm mmdebstrap cpio kmod e2fsprogs",
+    ),
     "nspawn": Capability(
         _can_boot_containers,
         "root, cgroup2 and systemd in containers: run as root; apt-get install systemd-container mmdebstrap iproute2",
@@ -111,11 +119,35 @@ CAPABILITIES: dict[str, Capability] = {
     "packaging": Capability(
         _programs("dpkg-deb", "lintian"), "Debian's packaging tools: apt-get install dpkg-dev lintian"
     ),
+    "nftables": Capability(
+        lambda: shutil.which("nft", path=f"{os.environ['PATH']}:/usr/sbin") is not None,
+        "the kernel's packet filter: apt-get install nftables",
+    ),
+    "sshd": Capability(
+        lambda: shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin") is not None and _programs("ssh")(),
+        "an SSH server and client: apt-get install openssh-server openssh-client",
+    ),
+    "sudo": Capability(_programs("sudo"), "sudo: apt-get install sudo"),
+    "partx": Capability(
+        lambda: all(
+            shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin") for name in ("partx", "sfdisk", "resize2fs")
+        ),
+        "programs for partitions: apt-get install util-linux fdisk e2fsprogs",
+    ),
+    "systemd-analyze": Capability(_programs("systemd-analyze"), "systemd's own checker: apt-get install systemd"),
     "redis": Capability(_programs("redis-server"), "a Redis server: apt-get install redis-server"),
+    "gettext": Capability(_programs("msgfmt"), "GNU gettext's own programs: apt-get install gettext"),
     "man": Capability(_programs("man"), "man and its formatter: apt-get install man-db"),
     "rauc": Capability(
         _programs("rauc", "mksquashfs", "openssl"),
         "RAUC and what it makes bundles with: apt-get install rauc squashfs-tools openssl",
+    ),
+    "uboot": Capability(
+        lambda: (
+            _programs("qemu-system-aarch64", "mkimage", "mke2fs")()
+            and Path("/usr/lib/u-boot/qemu_arm64/u-boot.bin").exists()
+        ),
+        "U-Boot and a board for it: apt-get install qemu-system-arm u-boot-qemu u-boot-tools e2fsprogs",
     ),
     "strace": Capability(_programs("strace"), "strace: apt-get install strace"),
 }

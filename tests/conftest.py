@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -20,6 +21,9 @@ hypothesis.settings.register_profile(
     "aquasmart", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 hypothesis.settings.load_profile("aquasmart")
+
+# Whatever language the person has who runs the tests: they look for English, and ask for another where they want one.
+os.environ["LANGUAGE"] = "en"
 
 if TYPE_CHECKING:
     from tests.fakes.postgres import Postgres

@@ -7,6 +7,7 @@ import sqlite3
 from pathlib import Path
 
 from ..core.errors import LogError
+from ..core.phrases import Phrase
 from ..core.retention import DiskUse, Limits, budget_bytes
 from .log_file import JOURNAL_LIMIT_BYTES, free_bytes
 from .reserve import RESERVE_BYTES, Reserve
@@ -17,7 +18,9 @@ def limits(path: Path, configured_bytes: int | None, retention_ms: int) -> Limit
     try:
         found = os.statvfs(path.parent)
     except OSError as fault:
-        raise LogError(f"{path.parent} cannot be asked for its size: {fault.strerror}") from fault
+        raise LogError(
+            Phrase("{parent} cannot be asked for its size: {strerror}", parent=path.parent, strerror=fault.strerror)
+        ) from fault
     return Limits(budget_bytes(configured_bytes, found.f_blocks * found.f_frsize), retention_ms, JOURNAL_LIMIT_BYTES)
 
 

@@ -10,21 +10,27 @@ from __future__ import annotations
 
 import hashlib
 import json
+import secrets
 import tempfile
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from ..adapters.provision_files import PRIVATE, PUBLIC, Wiping, point, put, remove
+from ..adapters.provision_files import GROUP, PRIVATE, PUBLIC, Wiping, give_to_group, point, put, remove
 from ..config import Config, load_config
+from ..core import pin
 from ..core.errors import BadConfig
 from ..core.network_profiles import Connection
+from ..core.phrases import Phrase
 from ..core.provisioning import PASSED_ON, BadProvision, Plan, is_wiped, read_plan, wipe_ranges
 
 CA_FILE, PROXY_FILE = "ca.pem", "proxy.credentials"
+PIN_FILE, SSH_KEYS_FILE = "panel.pin", "technician.keys"
+"""The PIN's hash, where the page looks for it by default, and what the image's sshd takes as authorized keys."""
+PANEL_GROUP = "aquasmart-panel"
 KEY_LINK = "station.key"
 """The present key under a name that never changes, for the units (LoadCredential=); switched after station.toml, and a
 cut between the two is ended by the next run, which comes before the services at boot."""
@@ -66,7 +72,7 @@ def check(source: Path, places: Places) -> tuple[Plan, Config]:
     try:
         data = source.read_bytes()
     except OSError as fault:
-        raise BadProvision(str(source), [f"cannot be read: {fault.strerror}"]) from fault
+        raise BadProvision(str(source), [Phrase("cannot be read: {reason}", reason=fault.strerror)]) from fault
     try:
         plan = read_plan(str(source), data)
     except BadProvision as fault:
@@ -74,12 +80,21 @@ def check(source: Path, places: Places) -> tuple[Plan, Config]:
         faults += fault.faults
         plan = None
     if plan is not None and plan.key is None and not places.key(plan.key_id).is_file():
-        faults.append(f"cloud.key: was moved before, but this station has no key {plan.key_id}: put the key in again")
+        faults.append(
+            Phrase(
+                "cloud.key: was moved before, but this station has no key {key_id}: put the key in again",
+                key_id=plan.key_id,
+            )
+        )
     if plan is not None and plan.proxy_credentials == "" and not (places.folder / PROXY_FILE).is_file():
-        faults.append("cloud.proxy.password: was moved before, but is not here: put it in again")
+        faults.append(Phrase("cloud.proxy.password: was moved before, but is not here: put it in again"))
+    if plan is not None and plan.access.pin == "" and not (places.folder / PIN_FILE).is_file():
+        faults.append(Phrase("access.pin: was moved before, but is not here: put it in again"))
     for each in (plan.networks or ()) if plan is not None else ():
         if each.moved and not (places.network / f"{each.name}.nmconnection").is_file():
-            faults.append(f"network: a secret of {each.name} was moved before, but is not here: put it in again")
+            faults.append(
+                Phrase("network: a secret of {name} was moved before, but is not here: put it in again", name=each.name)
+            )
     config, more = _tried(plan, data, places)
     if faults or more or plan is None or config is None:
         raise BadProvision(str(source), sorted({*faults, *more}))
@@ -104,6 +119,7 @@ def provision(source: Path, places: Places) -> Done:
     if plan.proxy_credentials:
         write(places.folder / PROXY_FILE, plan.proxy_credentials + "\n", PRIVATE)
     _network(plan, places, write, done)
+    _access(plan, places, write)
     write(places.config, _toml(_settings(plan, places)), PUBLIC)
     point(places.folder / KEY_LINK, places.key(plan.key_id).name)
     _clear(plan, places)
@@ -146,6 +162,18 @@ def _network(plan: Plan, places: Places, write: Any, done: Done) -> None:
         if path.name not in wanted:
             remove(path)
             done.changed.append(str(path))
+
+
+def _access(plan: Plan, places: Places, write: Callable[[Path, str, int], None]) -> None:
+    """Who may sign in. A PIN that is the same keeps its hash: a repetition, after a cut say, changes nothing."""
+    if plan.access.pin:
+        path = places.folder / PIN_FILE
+        if not (path.is_file() and pin.matches(plan.access.pin, path.read_text(encoding="ascii", errors="replace"))):
+            write(path, pin.keep(plan.access.pin, secrets.token_bytes(16)) + "\n", GROUP)
+        # Also where a cut came before it: the PIN still stands in the file then, and this is reached again.
+        give_to_group(path, PANEL_GROUP)
+    if plan.access.ssh_keys is not None:
+        write(places.folder / SSH_KEYS_FILE, plan.access.keys_text, PUBLIC)
 
 
 def _with_moved(connection: Connection, path: Path) -> str:

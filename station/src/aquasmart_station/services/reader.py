@@ -14,6 +14,7 @@ from uuid import UUID
 from ..core.degraded import DISK_FULL
 from ..core.errors import LogDamaged, LogError, LogFull
 from ..core.model import Board, Draft, Flag, Kind, Row, StreamHeader
+from ..core.phrases import sentences
 from ..core.ports import Clock, EventLog, LiveDisplay, Watchdog
 from ..core.showing import LOG_DAMAGED, ServiceState
 from .adopting import ReaderSettings
@@ -103,7 +104,7 @@ class Reader:
             except LogDamaged as fault:
                 self._give_up(fault)
             except LogError as fault:
-                self._fault = f"{fault} {fault.hint}".strip()
+                self._fault = sentences(fault.message, fault.hint)
                 self.reasons.put(DISK_FULL, on=isinstance(fault, LogFull))
                 # Up, with a fault that is shown: a start that the supervisor gave up would only begin again here.
                 self._watchdog.ready()
@@ -192,7 +193,7 @@ class Reader:
         except LogDamaged as fault:
             self._give_up(fault)
         except LogError as fault:
-            self._fault = str(fault)
+            self._fault = fault.message
             self._take_back(drafts)
             self._house.failed(fault, self._clock.mono_ns() - began_ns)
             return False
@@ -208,7 +209,7 @@ class Reader:
 
     def _give_up(self, fault: LogDamaged) -> NoReturn:
         """What the ring holds stands in the totaliser too: the next run's first reading brings it back."""
-        self._fault = f"{fault} {fault.hint}".strip()
+        self._fault = sentences(fault.message, fault.hint)
         self._show(force=True, state=LOG_DAMAGED)
         raise fault
 

@@ -1,0 +1,90 @@
+"""From aquasmart.toml on the boot partition to a station that somebody can sign in to, by the scripts of the units."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from aquasmart_station.core.pin import matches
+from tests.unit.station.test_technician_access import FILE, KEY
+
+from .appliance import Appliance, appliance
+
+pytestmark = pytest.mark.needs("netns", "mount-namespace", "loop")
+METER = '\n[[meters]]\nid = "tap-1"\ndriver = "pulse"\nport = "/dev/null"\nk_factor = 450\n'
+PATH = f"{os.environ['PATH']}:/usr/sbin:/sbin"
+
+
+@pytest.fixture
+def station(tmp_path: Path) -> Iterator[Appliance]:
+    """An appliance whose boot partition is read-only, as its unit mounts it, with a provisioning file on it.
+
+    Of ext4, since not every kernel that tests has FAT: what matters here is that it is a file system of its own.
+    """
+    image = tmp_path / "boot.img"
+    with image.open("wb") as file:
+        file.truncate(16 * 1024 * 1024)
+    subprocess.run(["mkfs.ext4", "-q", str(image)], check=True, capture_output=True, env=os.environ | {"PATH": PATH})
+    with appliance(tmp_path / "station") as here:
+        here.run("mkdir", "-p", "/boot/firmware")
+        here.write("/run/boot.img", "")
+        here.run("cp", str(image), "/run/boot.img")
+        here.run("mount", "-o", "loop", "/run/boot.img", "/boot/firmware")
+        try:
+            here.write("/boot/firmware/aquasmart.toml", FILE + METER)
+            here.run("mount", "-o", "remount,ro", "/boot/firmware")
+            here.run("/usr/libexec/aquasmart/data-folders", "/data")
+            here.run("mount", "--bind", "/data/etc/aquasmart", "/etc/aquasmart")
+            yield here
+        finally:
+            here.run("umount", "/boot/firmware", check=False)
+            here.run("umount", "/etc/aquasmart", check=False)
+
+
+def test_it_is_provisioned_and_the_boot_partition_has_no_secret_and_cannot_be_written(station: Appliance) -> None:
+    said = station.run("/usr/libexec/aquasmart/provision")
+    assert "wiped 2 secret(s)" in said.stdout
+    boot = station.run("cat", "/boot/firmware/aquasmart.toml").stdout
+    assert "271828" not in boot
+    assert "5a" * 32 not in boot
+    assert KEY in boot
+    assert station.run("touch", "/boot/firmware/x", check=False).returncode != 0
+    # On the data partition, each with who may read it.
+    owners = station.run("stat", "--format=%n %U:%G %a", *(f"/data/etc/aquasmart/{name}" for name in (
+        "station.toml", "station.k1.key", "panel.pin", "technician.keys"))).stdout.splitlines()  # fmt: skip
+    assert [line.split("/")[-1] for line in owners] == [
+        "station.toml root:root 644",
+        "station.k1.key root:root 600",
+        "panel.pin root:aquasmart-panel 640",
+        "technician.keys root:root 644",
+    ]
+    assert matches("271828", station.run("cat", "/etc/aquasmart/panel.pin").stdout)
+    # The next boot does the same and finds nothing left to do.
+    assert "nothing was left to do" in station.run("/usr/libexec/aquasmart/provision").stdout
+
+
+def test_a_fault_changes_nothing_and_is_said(station: Appliance) -> None:
+    station.run("mount", "-o", "remount,rw", "/boot/firmware")
+    station.write("/boot/firmware/aquasmart.toml", (FILE + METER).replace('pin = "271828"', 'pin = "12"'))
+    station.run("mount", "-o", "remount,ro", "/boot/firmware")
+    said = station.run("/usr/libexec/aquasmart/provision", check=False)
+    assert said.returncode == 78
+    assert "access.pin: must be 6 to 12 digits" in said.stderr
+    assert station.run("ls", "/etc/aquasmart").stdout.split() == ["image.json"]
+    assert station.run("touch", "/boot/firmware/x", check=False).returncode != 0
+
+
+def test_the_end_of_the_journal_is_kept_for_eight_boots(station: Appliance) -> None:
+    for number in range(12):
+        station.write(f"/data/journal/{number:032x}.log.gz", "x")
+        station.run("touch", "-d", f"@{1_700_000_000 + number}", f"/data/journal/{number:032x}.log.gz")
+    for _ in range(2):
+        station.run("/usr/libexec/aquasmart/journal-tail", "/data/journal")
+        kept = station.run("ls", "/data/journal").stdout.split()
+        boot = station.run("cat", "/proc/sys/kernel/random/boot_id").stdout.strip().replace("-", "")
+        assert sorted(kept) == sorted([f"{boot}.log.gz", *(f"{number:032x}.log.gz" for number in range(5, 12))])
+        assert "warnings and errors" in station.run("zcat", f"/data/journal/{boot}.log.gz").stdout
