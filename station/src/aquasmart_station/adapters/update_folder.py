@@ -18,6 +18,7 @@ from typing import Any
 
 from ..core.errors import StationError
 from ..core.maintenance import Image, Progress, read_progress
+from ..core.phrases import Phrase
 from ..core.signing import same
 from .durable_files import sync_folder, write_durably
 from .log_file import free_bytes
@@ -168,7 +169,13 @@ class UpdateFolder:
         try:
             yield
         except OSError as fault:
+            reason = fault.strerror or str(fault)
             raise UpdateFault(
-                f"{self.folder} cannot be {what}: {fault.strerror or fault}",
-                hint="Is there room on the data partition, and is the folder root's?",
+                Phrase(
+                    "{folder} cannot be used for updates ({what}): {reason}",
+                    folder=self.folder,
+                    what=what,
+                    reason=reason,
+                ),
+                hint=Phrase("Is there room on the data partition, and is the folder root's?"),
             ) from fault
