@@ -104,7 +104,7 @@ def _agent(config: Config, folder: UpdateFolder, watchdog: SystemdWatchdog, stop
     return UpdateAgent(
         folder=folder,
         line=line,
-        installer=_ImageInstaller(config),
+        installer=ImageInstaller(config, Rauc()),
         around=Surroundings(
             station_id=config.station_id,
             boot_id=boot_id(),
@@ -123,12 +123,12 @@ def _agent(config: Config, folder: UpdateFolder, watchdog: SystemdWatchdog, stop
     )
 
 
-class _ImageInstaller:
+class ImageInstaller:
     """The one way in, as for a technician: services/updating.py asks what speaks against it, and notes what the new
     image must prove."""
 
-    def __init__(self, config: Config) -> None:
-        self._config, self._rauc = config, Rauc()
+    def __init__(self, config: Config, rauc: Rauc) -> None:
+        self._config, self._rauc = config, rauc
         self._files = UpdateFiles(state=config.update.folder, image=config.update.image_file)
 
     def info(self, path: Path) -> Image:
