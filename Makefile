@@ -5,13 +5,15 @@ STATE ?= var
 PORT ?= 8000
 # Tests mostly wait for processes: two for each core.
 JOBS ?= $(shell echo $$((2 * $$(nproc))))
+# Each takes the whole machine.
+EMULATED := tests/system/powercut tests/system/emulated tests/system/raspberry
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 export PORT STATE ROWS
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run outage outage-over test test-unit check lint typecheck layers format bench deb hil-test manual test-system mutation soak power-cut screenshots package-check yocto-check lock clean
+.PHONY: help setup run outage outage-over test test-unit check lint typecheck layers format bench deb hil-test manual translations test-system mutation soak power-cut screenshots package-check yocto-check lock clean
 
 help: ## List the verbs
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  \033[36m%-15s\033[0m %s\n", $$1, $$2}'
@@ -58,9 +60,10 @@ test-unit: $(VENV)/dev.stamp ## The fast half: pure cores, contract vectors
 deb: $(VENV)/run.stamp ## Debian packages of station and cloud (ONLY=station|cloud), build/deb
 	@for p in $(or $(ONLY),station cloud); do $(BIN)/python -m deploy.deb.build $$p || exit 1; done
 
-test-system: $(VENV)/dev.stamp ## The packages on a booted Debian (systemd-nspawn): kills, full disk, cut network, sandbox; build/system-report.md
-	@mkdir -p build && $(BIN)/python -m pytest tests/system --ignore tests/system/powercut $(if $(filter 1,$(JOBS)),,-n 2 --dist load) $(ARGS)
-	@$(BIN)/python -m pytest tests/system/powercut $(ARGS)
+test-system: $(VENV)/dev.stamp ## The packages on a booted Debian: kills, full disk, cut network, sandbox, clock jumps, power cuts, a Raspberry Pi; build/system-report.md
+	@mkdir -p build && rm -f build/system-report.jsonl
+	@$(BIN)/python -m pytest tests/system $(EMULATED:%=--ignore %) $(if $(filter 1,$(JOBS)),,-n 2 --dist load) $(ARGS)
+	@$(BIN)/python -m pytest $(EMULATED) $(ARGS)
 
 check: lint typecheck layers package-check ## Everything static
 
@@ -86,6 +89,9 @@ bench: $(VENV)/dev.stamp ## Figures beside the naive scheme (ONLY=log|reader|syn
 
 hil-test: $(VENV)/dev.stamp ## Accept a meter: PORT=/dev/serial/by-path/… or sim, METER=pulse|modbus (PROFILE, OPERATOR), build/hil/
 	@$(BIN)/python -m tests.hil --port "$(if $(filter 8000,$(PORT)),,$(PORT))" --meter "$(METER)" $(if $(PROFILE),--profile $(PROFILE)) $(if $(OPERATOR),--operator "$(OPERATOR)") $(ARGS)
+
+translations: $(VENV)/dev.stamp ## Renew the catalogues of translations from the source; says what a translator must do
+	@$(BIN)/python -m deploy.translations
 
 manual: $(VENV)/dev.stamp ## Renew man page and shell completions in station/share from the commands
 	@mkdir -p station/share/man station/share/completions

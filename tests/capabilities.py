@@ -104,6 +104,14 @@ CAPABILITIES: dict[str, Capability] = {
         ),
         "an emulated machine: run as root; apt-get install qemu-system-x86 nbdkit mmdebstrap cpio kmod e2fsprogs",
     ),
+    "raspberry": Capability(
+        lambda: (
+            os.geteuid() == 0
+            and _programs("qemu-system-aarch64", "mmdebstrap", "mke2fs", "cpio", "apt-get")()
+            and any(shutil.which("depmod", path=path) for path in (None, "/usr/sbin", "/sbin"))
+        ),
+        "an emulated Raspberry Pi: run as root; apt-get install qemu-system-arm mmdebstrap cpio kmod e2fsprogs",
+    ),
     "nspawn": Capability(
         _can_boot_containers,
         "root, cgroup2 and systemd in containers: run as root; apt-get install systemd-container mmdebstrap iproute2",
@@ -128,7 +136,19 @@ CAPABILITIES: dict[str, Capability] = {
     ),
     "systemd-analyze": Capability(_programs("systemd-analyze"), "systemd's own checker: apt-get install systemd"),
     "redis": Capability(_programs("redis-server"), "a Redis server: apt-get install redis-server"),
+    "gettext": Capability(_programs("msgfmt"), "GNU gettext's own programs: apt-get install gettext"),
     "man": Capability(_programs("man"), "man and its formatter: apt-get install man-db"),
+    "rauc": Capability(
+        _programs("rauc", "mksquashfs", "openssl"),
+        "RAUC and what it makes bundles with: apt-get install rauc squashfs-tools openssl",
+    ),
+    "uboot": Capability(
+        lambda: (
+            _programs("qemu-system-aarch64", "mkimage", "mke2fs")()
+            and Path("/usr/lib/u-boot/qemu_arm64/u-boot.bin").exists()
+        ),
+        "U-Boot and a board for it: apt-get install qemu-system-arm u-boot-qemu u-boot-tools e2fsprogs",
+    ),
     "strace": Capability(_programs("strace"), "strace: apt-get install strace"),
 }
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 
 from tests import order
@@ -13,6 +15,15 @@ from tests.capabilities import PREFIX, REQUIRE_ALL, everything_required, missing
 
 # A shell that starts us in the background ignores Ctrl-C for us and for all that we start; tests press it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# How long an example takes says something of the machine. Health checks that measure time go for the same reason.
+hypothesis.settings.register_profile(
+    "aquasmart", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("aquasmart")
+
+# Whatever language the person has who runs the tests: they look for English, and ask for another where they want one.
+os.environ["LANGUAGE"] = "en"
 
 if TYPE_CHECKING:
     from tests.fakes.postgres import Postgres

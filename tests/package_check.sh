@@ -46,3 +46,6 @@ check() { # NAME MODULE OTHER COMMAND [EXTRA]: alone its command must work, with
 mkdir -p build/wheels
 check station aquasmart_station aquasmart_cloud aquasmart panel
 check cloud aquasmart_cloud aquasmart_station aquasmart-cloud
+# The catalogues of translations are in the wheel: words are looked up in its own files, whatever locales this machine has.
+said=$(cd "$work" && LANGUAGE='' LC_ALL=es_ES.UTF-8 "$work/station/bin/python" -I "$work/station/bin/aquasmart" --help)
+[[ $said == *Órdenes* ]] || { echo "package-check: the station's wheel does not speak Spanish"; exit 1; }

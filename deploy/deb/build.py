@@ -110,9 +110,11 @@ def build_station(tree: Tree) -> tuple[dict[str, str], str]:
     tree.write("usr/bin/aquasmart", STATION_COMMAND, 0o755)
     # In the package, not only by tmpfiles.d: a card is provisioned in the writer's reader, before its first boot.
     (tree.root / "etc/aquasmart").mkdir(parents=True)
+    # NetworkManager's, which may come later: the unit that provisions at boot may make files here, and no folders.
+    (tree.root / "etc/NetworkManager/system-connections").mkdir(parents=True)
     units = REPOSITORY / "systemd"
     for unit in sorted(units.glob("aquasmart*.*")):
-        if unit.suffix in {".service", ".socket", ".target"}:
+        if unit.suffix in {".service", ".socket", ".target", ".timer"}:
             tree.copy(unit, f"usr/lib/systemd/system/{unit.name}")
     tree.copy(units / "aquasmart.sysusers", "usr/lib/sysusers.d/aquasmart.conf")
     tree.copy(units / "aquasmart.tmpfiles", "usr/lib/tmpfiles.d/aquasmart.conf")
@@ -146,7 +148,7 @@ def build_station(tree: Tree) -> tuple[dict[str, str], str]:
 def enabled_units() -> list[str]:
     """The units that an installation enables: those whose program this version has."""
     commands = (REPOSITORY / "station/src/aquasmart_station/cli/main.py").read_text(encoding="utf-8")
-    units = ["aquasmart.target", "aquasmart-reader.service", "aquasmart-sync.service"]
+    units = ["aquasmart.target", "aquasmart-provision.service", "aquasmart-reader.service", "aquasmart-sync.service"]
     units += ["aquasmart-panel.socket"] if '"panel":' in commands else []
     return units + (["aquasmart-led.service"] if '"led":' in commands else [])
 

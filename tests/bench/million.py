@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 from uuid import uuid4
@@ -23,11 +24,12 @@ from aquasmart_station.adapters.reserve import Reserve
 from aquasmart_station.adapters.watchdog import SystemdWatchdog
 from aquasmart_station.core.anomaly import Sensitivity
 from aquasmart_station.core.model import Board
+from aquasmart_station.core.ports import EventLog
 from aquasmart_station.core.retention import DAY_MS
 from aquasmart_station.services.adopting import Defaults, ReaderSettings, SettingsWatch
 from aquasmart_station.services.diagnosing import Diagnoser
 from aquasmart_station.services.housekeeping import Housekeeping
-from aquasmart_station.services.polling import Shelf
+from aquasmart_station.services.polling import MeterPoller, Shelf
 from aquasmart_station.services.reader import Reader
 from aquasmart_station.services.swapping import MeterSwaps
 from aquasmart_station.services.timekeeping import Timekeeper
@@ -40,11 +42,21 @@ FULL_ENOUGH = 1_000
 """Drafts that wait at most: 100 s of polling behind, as after a stalled disk."""
 
 
-def reader_on(folder: Path, shelf: Shelf) -> Reader:
+def no_meters(log: EventLog, shelf: Shelf) -> list[MeterPoller]:
+    return []
+
+
+def reader_on(
+    folder: Path,
+    shelf: Shelf,
+    *,
+    commit_interval_s: float = 0.01,
+    make_pollers: Callable[[EventLog, Shelf], list[MeterPoller]] = no_meters,
+) -> Reader:
     """The reader's parts as `wiring.reading` puts them together, without meters."""
     clock, log, sensitivity = SystemClock(), LogWriter(folder / "log.db"), Sensitivity()
     defaults = Defaults(
-        commit_interval_s=0.01, idle_heartbeat_s=300, poll_hz=10, threshold=3.0, leak_after_s=1_800,
+        commit_interval_s=commit_interval_s, idle_heartbeat_s=300, poll_hz=10, threshold=3.0, leak_after_s=1_800,
         slow_leak_after_s=1_800, stuck_after_s=10, no_flow_after_s=259_200, scales={},
     )  # fmt: skip
     return Reader(
@@ -61,7 +73,7 @@ def reader_on(folder: Path, shelf: Shelf) -> Reader:
             ring=shelf.ring,
             clock=clock,
         ),
-        make_pollers=lambda _log, _shelf: [],
+        make_pollers=make_pollers,
         diagnoser=Diagnoser(
             board=BoardSensors(clock, folder),
             clock=clock,

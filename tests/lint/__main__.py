@@ -8,7 +8,7 @@ from pathlib import Path
 
 from aquasmart_cloud.store.schema import metadata
 
-from . import matrix, modules, places, secrets, tables
+from . import matrix, modules, places, secrets, tables, words
 from .tree import Finding, SourceFile, files
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -22,6 +22,8 @@ FILE_RULES: tuple[Callable[[SourceFile], Iterable[Finding]], ...] = (
     places.no_machine_paths,
     places.no_registry_hosts,
     tables.writers_in_sql,
+    words.marked_in_code,
+    words.marked_on_pages,
 )
 
 
@@ -31,6 +33,7 @@ def findings(root: Path) -> Iterator[Finding]:
         for rule in FILE_RULES:
             yield from rule(file)
     yield from matrix.mapped(root)
+    yield from words.catalogues()
     yield from tables.writers_in_schema(metadata)
     yield from tables.keyed_by_station(metadata)
 

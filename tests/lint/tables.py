@@ -16,6 +16,8 @@ NOT_BY_STATION: Mapping[str, str] = {
     "config_document": "of the fleet or a group as much as of a station; a few rows by hand, copied to every node",
     "alert_setting": "of the fleet or a group as much as of a station; a few rows by hand, copied to every node",
     "webhook": "belongs to a receiver; a handful of rows by hand",
+    "bundle": "belongs to no station; a handful of rows by hand, copied to every node",
+    "rollout": "of a group's stations; a row for each, by hand, copied to every node",
     "outbox": "a queue by receiver, emptied within minutes and forgotten after a month; its keys are drawn",
     "lease": "belongs to the one process that works; one row",
     "job_run": "one row for each job of the worker",

@@ -14,6 +14,9 @@ import time
 from pathlib import Path
 from typing import Protocol
 
+EXIT_RESTART = 133
+"""How nspawn ends where its machine restarts, with --keep-unit."""
+
 
 class Machine(Protocol):
     """A machine with systemd as its first process."""
@@ -72,8 +75,11 @@ class Cable:
 class Container:
     """Real systemd in systemd-nspawn, in a cgroup and a network of its own."""
 
-    def __init__(self, root: Path, name: str, cable: Cable, console: Path) -> None:
-        self.root, self._name, self._cable, self._console = root, name, cable, console
+    def __init__(self, root: Path, name: str, cable: Cable, console: Path, *, devices: tuple[Path, ...] = ()) -> None:
+        """`devices`: nodes of the host's that it may use."""
+        self.root, self._name, self._cable, self._console, self._devices = root, name, cable, console, devices
+        self.kernel_words: tuple[str, ...] = ()
+        """For the next boot: arguments of its first process, which systemd reads as the kernel's command line."""
         self._cgroup = cgroup2_mount() / name
         self._nspawn: subprocess.Popen[bytes] | None = None
         self._leader = 0
@@ -85,7 +91,8 @@ class Container:
         # would meet in one.
         command = ["systemd-nspawn", "--quiet", "--directory", str(self.root), "--machine", self._name]
         command += ["--register=no", "--keep-unit", "--console=pipe", "--resolv-conf=off", "--timezone=off"]
-        command += [f"--network-namespace-path=/run/netns/{self._cable.name}", "--boot"]
+        command += [f"--bind={device}" for device in self._devices]
+        command += [f"--network-namespace-path=/run/netns/{self._cable.name}", "--boot", *self.kernel_words]
         with self._console.open("ab") as console:
             self._nspawn = subprocess.Popen(
                 ["sh", "-c", f'echo $$ > "{self._cgroup}/cgroup.procs"; exec "$@"', "sh", *command],
@@ -109,6 +116,13 @@ class Container:
         assert self._nspawn is not None
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._nspawn.wait(30)
+        self.destroy()
+
+    def await_restart(self, timeout_s: float = 60.0) -> None:
+        """Until it has restarted by itself: it is off then, and `boot` goes on."""
+        assert self._nspawn is not None
+        status = self._nspawn.wait(timeout_s)
+        assert status == EXIT_RESTART, f"ended with {status}"
         self.destroy()
 
     def destroy(self) -> None:

@@ -12,7 +12,9 @@ from tests.system.station import READER, STATE, SYNC, Station
 
 pytestmark = [pytest.mark.e2e, pytest.mark.needs("nspawn")]
 
-UNITS = tuple(f"aquasmart-{name}.service" for name in ("check", "reader", "sync", "panel", "led"))
+SERVICES = ("provision", "check", "reader", "sync", "panel", "led", "mark-good", "trial-over", "update")
+UNITS = tuple(f"aquasmart-{name}.service" for name in SERVICES)
+OTHERS = {"aquasmart.target", "aquasmart-panel.socket", "aquasmart-trial-over.timer"}
 MOST_EXPOSED = 2.0
 
 # Run in place of the service: tries everything, tells in JSON.
@@ -72,7 +74,7 @@ def probe(station: Station, name: str) -> dict[str, object]:
     folder.mkdir(exist_ok=True)
     drop_in = folder / "zz-probe.conf"
     drop_in.write_text(
-        f"[Unit]\nConditionPathExistsGlob=\n[Service]\nType=oneshot\nRestart=no\nWatchdogSec=0\nExecStart=\n"
+        f"[Unit]\nConditionPathExistsGlob=\nConditionPathExists=\n[Service]\nType=oneshot\nRestart=no\nWatchdogSec=0\nExecStart=\n"
         f"ExecStart=/usr/local/bin/probe {name}\n"
     )
     station.systemctl("daemon-reload")
@@ -120,6 +122,36 @@ def test_each_sandbox_holds(station: Station) -> None:
     station.settle()
 
 
+def test_what_provisions_at_boot_may_write_its_four_folders_and_nothing_else(station: Station) -> None:
+    """Root, for the sake of files that root alone may read; without capabilities it is little more than their owner."""
+    said = probe(station, "provision")
+    assert "done" not in said["created"].values(), said
+    assert said["appended"] == {"/etc/aquasmart/station.toml": "done", f"/{STATE}/log.db": "Permission denied"}
+    assert "done" not in {said["state"], said["ops"], said["read_log"]}
+    assert said["mount"] == "Operation not permitted"
+    assert (said["netlink"] != "done", said["inet"] != "done", said["network"] != "done") == (True, True, True)
+    assert (said["capabilities"], said["no_new_privileges"], said["seccomp"]) == ("0" * 16, "1", "2")
+    assert (said["tmp"], said["home"]) == ([], "Permission denied")
+    station.settle()
+
+
+def test_the_update_agent_is_root_and_can_write_two_folders_only(station: Station) -> None:
+    """Root, since RAUC's service takes orders from root alone; of the station's own it queues results, nothing else."""
+    before = station.log.events()
+    said = probe(station, "update")
+    assert "done" not in said["created"].values(), said
+    assert "done" not in said["appended"].values(), said
+    assert (said["state"], said["ops"]) == ("Read-only file system", "done")
+    assert said["mount"] == "Operation not permitted"
+    assert said["netlink"] != "done"
+    # CAP_DAC_OVERRIDE.
+    assert (said["capabilities"], said["no_new_privileges"], said["seccomp"]) == ("0" * 15 + "2", "1", "2")
+    assert (said["credential"], said["read_live"], said["inet"]) == ("done", "done", "done")
+    (station.machine.root / STATE / "ops/probe").unlink(missing_ok=True)
+    station.await_events()
+    assert station.log.events() > before
+
+
 def test_the_panels_user_cannot_write_the_log_even_outside_its_sandbox(station: Station) -> None:
     as_panel = ("setpriv", "--reuid=aquasmart-panel", "--regid=aquasmart-panel", "--init-groups", "sh", "-c")
     for script in (
@@ -137,7 +169,7 @@ def test_the_panels_user_cannot_write_the_log_even_outside_its_sandbox(station: 
 def test_systemd_finds_nothing_to_say_of_the_units(station: Station) -> None:
     installed = sorted(Path(station.machine.root, "usr/lib/systemd/system").glob("aquasmart*"))
     names = [path.name for path in installed]
-    assert set(UNITS) | {"aquasmart.target", "aquasmart-panel.socket"} == set(names)
+    assert set(UNITS) | OTHERS == set(names)
     said = station.machine.run("systemd-analyze", "verify", *(f"/usr/lib/systemd/system/{name}" for name in names))
     assert said.stdout + said.stderr == ""
     for unit in UNITS:

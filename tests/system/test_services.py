@@ -171,3 +171,23 @@ def test_a_sealed_key(station: Station) -> None:
     station.systemctl("restart", SYNC)
     station.await_up(SYNC)
     station.settle()
+
+
+def test_a_spanish_machine_speaks_spanish_to_people_and_english_to_the_journal(make_station: MakeStation) -> None:
+    # systemd gives every service the machine's locale; none of them is installed here.
+    station = make_station()
+    (station.machine.root / "etc/locale.conf").write_text("LANG=es_ES.UTF-8\n")
+    station.machine.boot()
+    station.await_up(READER, SYNC)
+    station.begin()
+    eventually(lambda: station.status_text(SYNC).startswith("online for"), "sync's Status line in English")
+    assert "meter shows" in station.status_text(READER)
+    assert "there is no log yet" in station.journal("-u", CHECK)
+    assert "LANG=es_ES.UTF-8" in station.machine.run("systemctl", "show-environment").stdout
+    said = station.machine.run("env", "LANGUAGE=", "LANG=es_ES.UTF-8", "aquasmart", "status").stdout
+    assert "el contador muestra" in said
+    assert "desde el arranque" in said
+    assert "meter shows" in station.machine.run("env", "LANG=C.UTF-8", "aquasmart", "status").stdout
+    ask = "import urllib.request as u; r = u.Request('http://127.0.0.1/', headers={'Accept-Language': 'es'}); "
+    ask += "print(u.urlopen(r, timeout=20).read().decode())"
+    assert "Caudal ahora" in station.machine.run("python3", "-X", "utf8", "-c", ask).stdout

@@ -19,11 +19,14 @@ from . import (
     cli_clients,
     cli_doctor,
     cli_keys,
+    cli_ledger,
     cli_policy,
     cli_remote,
+    cli_rollouts,
     cli_store,
     cli_worker,
 )
+from .cli_progress import litres as _litres
 from .cli_wiring import Group as _Group
 from .cli_wiring import Wiring as _Wiring
 from .cli_wiring import as_json as _json
@@ -33,12 +36,6 @@ from .cli_wiring import wired as _wired
 from .config import MASTER_KEY, initialise
 from .store import sign_in
 from .store.stations import NewKey
-
-
-def _litres(volume_ul: int) -> str:
-    """Microlitres as litres with all six decimals, by integers."""
-    sign, rest = ("-", -volume_ul) if volume_ul < 0 else ("", volume_ul)
-    return f"{sign}{rest // 1_000_000}.{rest % 1_000_000:06d} l"
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -233,9 +230,11 @@ for _command in (cli_store.db, cli_audit.audit, cli_audit.rebuild, cli_store.bac
     main.add_command(_command)
 cli_alerts.register(main)
 cli_clients.register(main)
+cli_rollouts.register(main, station)
 main.add_command(cli_worker.worker)
 main.add_command(cli_policy.policy)
 main.add_command(cli_keys.rekey)
+main.add_command(cli_ledger.ledger)
 main.add_command(cli_doctor.doctor)
 main.add_command(cli_remote.config)
 main.add_command(cli_remote.notice)

@@ -9,7 +9,8 @@ from typing import Any
 
 def litres(volume_ul: int) -> str:
     """Microlitres as litres with all six decimals, by integers."""
-    return f"{volume_ul // 1_000_000}.{volume_ul % 1_000_000:06d} l"
+    sign, rest = ("-", -volume_ul) if volume_ul < 0 else ("", volume_ul)
+    return f"{sign}{rest // 1_000_000}.{rest % 1_000_000:06d} l"
 
 
 @contextmanager

@@ -22,6 +22,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from .config_telling import Telling, read_telling
+from .config_updates import Updates, read_updates
 from .core.errors import ConfigError
 from .core.fault_names import BY_HEADER, FAULTS, parse_fault
 from .store.keyring import MasterKeys
@@ -64,6 +65,8 @@ class Config:
     """'' for none, `header`, or a fault for every request (core.fault_names); never in production."""
     telling: Telling = field(default_factory=Telling)
     """Who is told of alerts, and where webhooks may lead."""
+    updates: Updates = field(default_factory=Updates)
+    """Where images' updates lie, and how large one may be."""
 
     def keys(self) -> MasterKeys:
         """The master key as it may change while a process runs."""
@@ -105,6 +108,7 @@ class Config:
         injected = env.get("AQUASMART_FAULTS", "")
         faults += _injection_faults(injected, env.get("AQUASMART_MODE") or PRODUCTION)
         telling = read_telling(env, faults, _smtp_password)
+        updates = read_updates(env, Path(key_file or ".").resolve().parent, faults)
         if faults:
             raise ConfigError(faults)
         return cls(
@@ -119,6 +123,7 @@ class Config:
             proxies=int(proxies),
             faults=injected,
             telling=telling,
+            updates=updates,
         )
 
     @classmethod

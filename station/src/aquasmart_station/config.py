@@ -17,7 +17,9 @@ from pathlib import Path
 
 from .config_showing import LedConfig, PanelConfig, led_config, panel_config
 from .config_table import Table
+from .config_update import UpdateConfig, update_config
 from .core.errors import BadConfig
+from .core.phrases import Phrase
 from .core.retention import DAY_MS
 from .core.ring import DEFAULT_CAPACITY
 from .meters.driver import DriverSettings, make_driver
@@ -119,6 +121,7 @@ class Config:
     sync: SyncConfig
     led: LedConfig
     panel: PanelConfig
+    update: UpdateConfig
     meters: tuple[MeterConfig, ...]
 
     @property
@@ -146,11 +149,11 @@ def load_config(path: Path, *, secrets: bool = True) -> Config:
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"), parse_float=Decimal)
     except FileNotFoundError:
-        raise BadConfig(str(path), ["the file does not exist"]) from None
+        raise BadConfig(str(path), [Phrase("the file does not exist")]) from None
     except (OSError, UnicodeDecodeError) as fault:
-        raise BadConfig(str(path), [f"the file cannot be read: {fault}"]) from fault
+        raise BadConfig(str(path), [Phrase("the file cannot be read: {reason}", reason=str(fault))]) from fault
     except tomllib.TOMLDecodeError as fault:
-        raise BadConfig(str(path), [f"not TOML: {fault}"]) from fault
+        raise BadConfig(str(path), [Phrase("not TOML: {reason}", reason=str(fault))]) from fault
     folder = path.resolve().parent
     top = Table("", document, faults)
     config = Config(
@@ -165,6 +168,7 @@ def load_config(path: Path, *, secrets: bool = True) -> Config:
         sync=_sync(Table("sync", top.raw("sync") or {}, faults)),
         led=led_config(Table("led", top.raw("led") or {}, faults)),
         panel=panel_config(Table("panel", top.raw("panel") or {}, faults), folder),
+        update=update_config(Table("update", top.raw("update") or {}, faults), folder),
         meters=_meters(top, folder, faults),
     )
     top.done()
@@ -176,12 +180,14 @@ def load_config(path: Path, *, secrets: bool = True) -> Config:
 def _cloud(table: Table, folder: Path, *, secrets: bool) -> CloudConfig:
     url = table.text("url").rstrip("/")
     if url and not re.fullmatch(r"https?://[^\s/?#@]+", url):
-        table.fault("url", f"{url!r} must be http:// or https:// with a host and perhaps a port, nothing more")
+        table.fault(
+            "url", Phrase("{url!r} must be http:// or https:// with a host and perhaps a port, nothing more", url=url)
+        )
     key_file = table.text("key_file")
     certificate = _file(table, "client_certificate_file", folder)
     own_key = _file(table, "client_key_file", folder)
     if own_key is not None and certificate is None:
-        table.fault("client_key_file", "is of no use without client_certificate_file")
+        table.fault("client_key_file", Phrase("is of no use without client_certificate_file"))
     if secrets:
         _private(table, "client_key_file" if own_key else "client_certificate_file", own_key or certificate)
     config = CloudConfig(
@@ -198,9 +204,11 @@ def _cloud(table: Table, folder: Path, *, secrets: bool) -> CloudConfig:
         proxy_credentials=_proxy_credentials(table, folder, secrets=secrets),
     )
     if config.proxy_url and url.startswith("http://"):
-        table.fault("proxy_url", "only an https:// cloud can be reached through a proxy: it tunnels, and reads nothing")
+        table.fault(
+            "proxy_url", Phrase("only an https:// cloud can be reached through a proxy: it tunnels, and reads nothing")
+        )
     if config.proxy_credentials and not config.proxy_url:
-        table.fault("proxy_credentials_file", "is of no use without proxy_url")
+        table.fault("proxy_credentials_file", Phrase("is of no use without proxy_url"))
     table.done()
     return config
 
@@ -210,7 +218,7 @@ def _proxy_url(table: Table) -> str | None:
     if url is None:
         return None
     if not isinstance(url, str) or not re.fullmatch(r"http://[^\s/?#@]+", url):
-        table.fault("proxy_url", "must be http://host:port, without user or password")
+        table.fault("proxy_url", Phrase("must be http://host:port, without user or password"))
         return None
     return url
 
@@ -222,7 +230,7 @@ def _proxy_credentials(table: Table, folder: Path, *, secrets: bool) -> str | No
     _private(table, "proxy_credentials_file", path)
     text = path.read_text(encoding="utf-8", errors="replace").strip()
     if ":" not in text:
-        table.fault("proxy_credentials_file", f"{path} must hold user:password")
+        table.fault("proxy_credentials_file", Phrase("{path} must hold user:password", path=path))
     return text
 
 
@@ -232,7 +240,7 @@ def _file(table: Table, key: str, folder: Path) -> Path | None:
     if name is None:
         return None
     if not (isinstance(name, str) and (folder / name).is_file()):
-        table.fault(key, f"{name!r} is not a file")
+        table.fault(key, Phrase("{name!r} is not a file", name=name))
         return None
     return folder / name
 
@@ -241,7 +249,10 @@ def _private(table: Table, key: str, path: Path | None) -> None:
     """A fault where others than the owner can read what holds a key."""
     mode = 0 if path is None else stat.S_IMODE(path.stat().st_mode)
     if mode & 0o077:
-        table.fault(key, f"{path} holds a key and can be read by others (mode {mode:o}): chmod 600 it")
+        table.fault(
+            key,
+            Phrase("{path} holds a key and can be read by others (mode {mode:o}): chmod 600 it", path=path, mode=mode),
+        )
 
 
 def _key(table: Table, path: Path) -> bytes:
@@ -257,14 +268,17 @@ def _key(table: Table, path: Path) -> bytes:
         mode = 0o600 if path is given else path.stat().st_mode
         text = path.read_text(encoding="ascii").strip()
     except OSError as fault:
-        table.fault("key_file", f"{path} cannot be read: {fault.strerror}")
+        table.fault("key_file", Phrase("{path} cannot be read: {strerror}", path=path, strerror=fault.strerror))
         return b""
     except UnicodeDecodeError:
         text, mode = "", 0o600
     if stat.S_IMODE(mode) & 0o077:
-        table.fault("key_file", f"{path} can be read by others (mode {stat.S_IMODE(mode):o}): chmod 600 it")
+        table.fault(
+            "key_file",
+            Phrase("{path} can be read by others (mode {mode:o}): chmod 600 it", path=path, mode=stat.S_IMODE(mode)),
+        )
     if not re.fullmatch(r"[0-9a-f]{64}", text):
-        table.fault("key_file", f"{path} must hold 64 lower-case hex digits")
+        table.fault("key_file", Phrase("{path} must hold 64 lower-case hex digits", path=path))
         return b""
     return bytes.fromhex(text)
 
@@ -303,7 +317,7 @@ def _detect(table: Table) -> DetectConfig:
         supply_low_mv=table.whole("supply_low_mv", 4_750, 1_000, 60_000),
     )
     if config.warm_up > config.window:
-        table.fault("warm_up", f"must not be above window ({config.window})")
+        table.fault("warm_up", Phrase("must not be above window ({window})", window=config.window))
     table.done()
     return config
 
@@ -326,12 +340,12 @@ def _sync(table: Table) -> SyncConfig:
 def _meters(top: Table, folder: Path, faults: list[str]) -> tuple[MeterConfig, ...]:
     listed = top.raw("meters")
     if not isinstance(listed, list) or not listed:
-        faults.append("meters: at least one [[meters]] table is needed")
+        faults.append(Phrase("meters: at least one [[meters]] table is needed"))
         return ()
     meters = [_meter(Table(f"meters[{index}]", values, faults), folder) for index, values in enumerate(listed)]
     for what, values in (("id", [m.id for m in meters]), ("port", [str(m.port) for m in meters])):
         twice = sorted({value for value in values if value and values.count(value) > 1})
-        faults += [f"meters: {what} {value!r} is given twice" for value in twice]
+        faults += [Phrase("meters: {what} {value!r} is given twice", what=what, value=value) for value in twice]
     return tuple(meters)
 
 
@@ -355,5 +369,5 @@ def _meter(table: Table, folder: Path) -> MeterConfig:
         try:
             make_driver(settings)
         except ValueError as fault:
-            table.fault("driver", str(fault))
+            table.fault("driver", fault.args[0])
     return MeterConfig(meter_id, folder / port if port else Path(), settings)

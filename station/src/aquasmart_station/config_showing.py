@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .core.phrases import LANGUAGES, Phrase
+
 if TYPE_CHECKING:
     from .config_table import Table
 
+LANGUAGE = re.compile("|".join(LANGUAGES))
 LED_NAME = re.compile(r"[A-Za-z0-9:._-]{1,64}")
 OWN_NETWORKS = ("127.0.0.0/8", "::1/128", "192.168.77.0/24", "fe80::/64")
 """Where the panel answers unless said otherwise: the board itself, and the network it makes for a technician."""
@@ -30,6 +33,8 @@ class PanelConfig:
     """Addresses outside get no answer."""
     pin_file: Path
     idle_stop_s: float
+    language: str
+    """Of a visitor whose browser asks for none that we speak."""
 
 
 def led_config(table: Table) -> LedConfig:
@@ -46,6 +51,7 @@ def panel_config(table: Table, folder: Path) -> PanelConfig:
         networks=_networks(table),
         pin_file=folder / table.text("pin_file", default="/etc/aquasmart/panel.pin"),
         idle_stop_s=table.number("idle_stop_s", 600, 1, 86_400),
+        language=table.text("language", LANGUAGE, default=LANGUAGES[0]),
     )
     table.done()
     return config
@@ -61,5 +67,5 @@ def _networks(table: Table) -> tuple[str, ...]:
         try:
             ip_network(each if isinstance(each, str) else "")
         except ValueError:
-            table.fault("networks", f"{each!r} is not a network such as 192.168.77.0/24")
+            table.fault("networks", Phrase("{each!r} is not a network such as 192.168.77.0/24", each=each))
     return tuple(listed) if isinstance(listed, list) else ()

@@ -10,6 +10,8 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
+from .core.phrases import Phrase, joined
+
 
 class Table:
     """One table, taken key by key; `done` names what nobody has taken. `faults` is added to."""
@@ -19,12 +21,12 @@ class Table:
         self._faults = faults
         self._taken: set[str] = set()
         if not isinstance(values, dict):
-            faults.append(f"{name or 'the file'} must be a table")
+            faults.append(Phrase("{name} must be a table", name=name or Phrase("the file")))
             values = {}
         self._values: dict[str, Any] = values
 
     def fault(self, key: str, text: str) -> None:
-        self._faults.append(f"{self._prefix}{key}: {text}")
+        self._faults.append(joined(": ", (f"{self._prefix}{key}", text)))
 
     def raw(self, key: str) -> Any:
         self._taken.add(key)
@@ -34,13 +36,13 @@ class Table:
         value = self.raw(key)
         if value is None:
             if default is None:
-                self.fault(key, "is missing")
+                self.fault(key, Phrase("is missing"))
             return default or ""
         if not isinstance(value, str) or not value:
-            self.fault(key, f"must be text, not {value!r}")
+            self.fault(key, Phrase("must be text, not {value!r}", value=value))
             return ""
         if pattern is not None and not pattern.fullmatch(value):
-            self.fault(key, f"{value!r} must match {pattern.pattern}")
+            self.fault(key, Phrase("{value!r} must match {pattern}", value=value, pattern=pattern.pattern))
         return value
 
     def number(self, key: str, default: float, least: float, most: float) -> float:
@@ -51,7 +53,7 @@ class Table:
             value = None
         # By decimals: as a float 0.05 is above 0.05, and would refuse what its own message allows.
         if value is None or not Decimal(str(least)) <= value <= Decimal(str(most)):
-            self.fault(key, f"must be a number from {least:g} to {most:g}")
+            self.fault(key, Phrase("must be a number from {least:g} to {most:g}", least=least, most=most))
             return default
         return float(value)
 
@@ -60,14 +62,19 @@ class Table:
         if value is None:
             return default
         if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-            self.fault(key, f"must be a whole number from {least} to {most}, not {value!r}")
+            self.fault(
+                key,
+                Phrase(
+                    "must be a whole number from {least} to {most}, not {value!r}", least=least, most=most, value=value
+                ),
+            )
             return default
         return value
 
     def yes_no(self, key: str) -> bool | None:
         value = self.raw(key)
         if value is not None and not isinstance(value, bool):
-            self.fault(key, f"must be true or false, not {value!r}")
+            self.fault(key, Phrase("must be true or false, not {value!r}", value=value))
             return None
         return value
 
@@ -81,10 +88,10 @@ class Table:
         except (ValueError, ZeroDivisionError, OverflowError):
             exact = None
         if exact is None or exact <= 0:
-            self.fault(key, f"must be a number above 0 such as 450.5, not {str(value)!r}")
+            self.fault(key, Phrase("must be a number above 0 such as 450.5, not {value!r}", value=str(value)))
             return None
         return exact
 
     def done(self) -> None:
         for key in self._values.keys() - self._taken:
-            self.fault(key, "is not a setting of AquaSmart")
+            self.fault(key, Phrase("is not a setting of AquaSmart"))

@@ -14,6 +14,9 @@ TIMESTAMP = "2026-11-20T22:00:00.123Z"
 SCALE = {"ul_num": 20000, "den": 9}
 DEARER = {"ul_num": 21000, "den": 9}
 KEY = ["meters", "tap-1", "scale"]
+UPDATE_RESULT = {
+    "rollout_id": 1, "state": "good", "version": "0.2.0", "number": 2, "detail": "", "at_ms": 1_763_676_000_123,
+}  # fmt: skip
 
 
 def envelope(payload: dict[str, Any], trace_id: str | None = None, **meta: Any) -> bytes:

@@ -22,7 +22,7 @@ from aquasmart_cloud.store.clients import Clients
 from aquasmart_cloud.store.schema import metadata
 from tests.contract.messages import batch
 from tests.integration.cloud.foreign.gunicorn import ADMIN, Served, event
-from tests.integration.cloud.operating import TIMESTAMP, envelope, local_change, visit
+from tests.integration.cloud.operating import TIMESTAMP, UPDATE_RESULT, envelope, local_change, visit
 from tests.integration.cloud.senders import CloudUnderTest, Sender
 from tests.integration.cloud.test_answers import BEAT
 
@@ -168,7 +168,7 @@ OPERATIONS: dict[str, dict[str, Any]] = {
     "local_change": local_change(),
     "meter_change/tap-1": {"change_token": "t", "changed_at": TIMESTAMP},
     "diagnostics_bundle": {"document": {"disk": {"free_bytes": 1}}},
-    "update_result": {"from_version": "0.1.0", "to_version": "0.2.0", "result": "good"},
+    "update_result": UPDATE_RESULT,
 }
 GOOD = {
     "/v1/ingest": batch([1, 2], stream=batch()["stream"] | {"id": str(uuid4())}),

@@ -12,7 +12,7 @@ import pytest
 from aquasmart_cloud.core.operations import KEPT_MS, TYPES, decode_operation, fingerprint
 from aquasmart_cloud.core.problems import Refusal
 from aquasmart_cloud.store import operations
-from tests.integration.cloud.operating import KEY, TIMESTAMP, envelope, local_change, operate, visit
+from tests.integration.cloud.operating import KEY, TIMESTAMP, UPDATE_RESULT, envelope, local_change, operate, visit
 from tests.integration.cloud.senders import CloudUnderTest, Run, Sender
 
 PAYLOADS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -20,7 +20,7 @@ PAYLOADS: dict[str, tuple[str, dict[str, Any]]] = {
     "service_visit": ("", visit()),
     "meter_change": ("/tap-1", {"change_token": "t", "changed_at": TIMESTAMP}),
     "diagnostics_bundle": ("", {"document": {"disk": {"free_bytes": 1}}}),
-    "update_result": ("", {"from_version": "0.1.0", "to_version": "0.2.0", "result": "good"}),
+    "update_result": ("", UPDATE_RESULT),
 }
 
 

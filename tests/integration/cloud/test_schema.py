@@ -17,11 +17,12 @@ from aquasmart_cloud.store.database import Database
 from aquasmart_cloud.store.schema import metadata
 
 FIXED = {"policy", "sign_in_link", "config_document", "lease", "job_run", "fleet_rollup", "fleet_fill"} | {
-    *("alert_setting", "webhook", "outbox"),
+    *("alert_setting", "webhook", "outbox", "bundle", "rollout"),
 }
 """Tables that do not grow with stations; the outbox is a queue that empties, by receiver."""
-BY_TIME = {"ix_alert_opened"}
-"""Indexes that list a table of all owners by time; not unique, so each node of a cluster can have its own."""
+BY_TIME = {"ix_alert_opened", "ix_rollout_station_rollout"}
+"""Indexes that list a table of all owners by time, or by what concerns many of them; not unique, so each node of a
+cluster can have its own."""
 OWNERS = {"station_id", "client_id"}
 """What a key begins with: the station, or the sender of foreign events."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from aquasmart_station.services.boot_provisioning import Outcome, at_boot
 from aquasmart_station.services.provisioning import Done, Places
 from aquasmart_station.services.provisioning import provision as run
 
@@ -15,3 +16,7 @@ def places(folder: Path) -> Places:
 
 def provision(folder: str) -> Done:
     return run(Path(folder) / "aquasmart.toml", places(Path(folder)))
+
+
+def provision_at_boot(folder: str) -> Outcome:
+    return at_boot(Path(folder) / "aquasmart.toml", places(Path(folder)))

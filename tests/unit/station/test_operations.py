@@ -33,7 +33,14 @@ SAMPLES: dict[str, dict[str, Any]] = {
     "diagnostics_bundle": {"document": {"nested": [1, None]}},
     "key_confirm": {"key_id": "k2", "base_key_id": "k1", "nonce": "0" * 64},
     "resend_event": {"stream": "0b9c", "seq": 7, "kind": "pour"},
-    "update_result": {"from_version": "1", "to_version": "2", "result": "good"},
+    "update_result": {
+        "rollout_id": 1,
+        "state": "good",
+        "version": "2",
+        "number": 2,
+        "detail": "",
+        "at_ms": 1_763_676_000_123,
+    },
 }
 
 

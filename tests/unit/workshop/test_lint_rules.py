@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import Column, Index, Integer, MetaData, String, Table, UniqueConstraint
 
-from tests.lint import modules, places, secrets, tables
+from tests.lint import modules, places, secrets, tables, words
 from tests.lint.__main__ import ROOT
 from tests.lint.tree import SourceFile
 
@@ -187,3 +187,53 @@ def test_a_table_of_the_schema_without_a_named_writer_is_found() -> None:
     assert list(tables.writers_in_schema(schema())) == []
     assert [finding.rule for finding in tables.writers_in_schema(schema(comment=None))] == ["table-writer"]
     assert [finding.rule for finding in tables.writers_in_schema(schema(comment="writer:"))] == ["table-writer"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'click.echo("the log is sound")',
+        'click.echo(f"{count} rows")',
+        'click.echo("wrote" if x else tr("removed"))',
+        'click.echo("  " + "the rest")',
+        'raise click.UsageError("say which")',
+        'raise LogError(f"{path} cannot be read")',
+        'raise BadConfig(path, ["the file is not there"])',
+        'raise LogError(Phrase("no"), hint="Run it again.")',
+        'shown = table("tap", tr("port"))',
+        '@click.option("--x", help="a" + b)\ndef f(): pass',
+    ],
+)
+def test_words_that_cannot_be_translated_are_found(line: str) -> None:
+    assert len(lines(words.marked_in_code, line, STATION + "cli/x.py")) == 1
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'click.echo(tr("the log is sound"))',
+        'click.echo(f"{tr(word)}: {count} MiB  ✓")',
+        'click.echo(f"aquasmart: {shown(fault.message)}", err=True)',
+        "click.echo(json.dumps(document))",
+        'raise LogError(Phrase("no"), hint=fault.hint)',
+        'raise ValueError("to whoever wrote this")',
+        'raise AssertionError("never")',
+        '@click.option("--x", help="A word.")\ndef f(): pass',
+    ],
+)
+def test_words_that_are_marked_or_for_nobody_are_left_alone(line: str) -> None:
+    assert lines(words.marked_in_code, line, STATION + "cli/x.py") == []
+    assert lines(words.marked_in_code, 'click.echo("x y")', CLOUD + "cli.py") == [], "the cloud speaks English"
+
+
+def test_text_on_a_page_is_found() -> None:
+    page = '<h2>Flow now</h2>\n<p class="x">{{ tr("Today") }}</p>\n'
+    page += "<dd>{{ x }} L/min</dd> · <b>AquaSmart</b>\n{% if x %}and{% endif %}\n"
+    assert lines(words.marked_on_pages, page, STATION + "panel/templates/x.html") == [1, 4]
+
+
+def test_a_module_that_waits_is_named_until_it_waits_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(words.NOT_YET, "cli/x.py", "later")
+    assert lines(words.marked_in_code, 'click.echo("the log")', STATION + "cli/x.py") == []
+    assert lines(words.marked_in_code, 'click.echo(tr("the log"))', STATION + "cli/x.py") == [1]
+    assert [name for name in words.NOT_YET if name != "cli/x.py"] == [], "nothing waits"

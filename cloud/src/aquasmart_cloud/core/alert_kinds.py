@@ -13,7 +13,7 @@ from .errors import CloudError
 
 OFFLINE, LEAK, ANOMALY, METER_FAULT = "offline", "leak", "anomaly", "meter-fault"
 CLOCK, DISK, DEAD_LETTERS, BOOKS = "clock", "disk", "dead-letters", "books"
-FAILED_EVENTS, JOB_FAILED = "failed-events", "job-failed"
+FAILED_EVENTS, JOB_FAILED, ROLLOUT_STOPPED = "failed-events", "job-failed", "rollout-stopped"
 
 URGENT, WARNING = "urgent", "warning"
 CLOUD = "_cloud"
@@ -109,7 +109,7 @@ KINDS: Mapping[str, Kind] = {
             900,
             60,
             "A named difference between the meter's counts and the books is open.",
-            "The station's page says what each difference means; close it there once it is explained.",
+            "The station's page says what each difference means; explain it there once you know.",
         ),
         Kind(
             FAILED_EVENTS,
@@ -128,6 +128,16 @@ KINDS: Mapping[str, Kind] = {
             0,
             "What this cloud does by the clock does not get done.",
             "The log of 'aquasmart-cloud worker' says why; it is tried again by itself.",
+        ),
+        Kind(
+            ROLLOUT_STOPPED,
+            "A roll-out stopped by itself",
+            URGENT,
+            0,
+            0,
+            "A canary did not come out well; no other station is offered this bundle.",
+            "'aquasmart-cloud rollout show' and the station's page say why. Stop it by hand once you have seen to it, "
+            "or resume it.",
         ),
     )
 }

@@ -17,6 +17,7 @@ import msgspec
 
 from .model import LIMIT, MAX_TEXT
 from .problems import Fault, Refusal
+from .rollouts import RESULTS
 from .strict_json import invalid, parse
 from .wire import WireOperation
 
@@ -106,7 +107,17 @@ TYPES: Mapping[str, OperationType] = MappingProxyType(
                 ("stream", "seq"),
                 frozenset({"seq"}),
             ),
-            OperationType("update_result", {"from_version": _text, "to_version": _text, "result": _text}),
+            OperationType(
+                "update_result",
+                {
+                    "rollout_id": _whole,
+                    "state": _one_of(*RESULTS),
+                    "version": _text,
+                    "number": _whole,
+                    "detail": _text,
+                    "at_ms": _whole,
+                },
+            ),
         )
     }
 )

@@ -43,6 +43,7 @@ PROBLEMS: Mapping[str, ProblemType] = MappingProxyType(
             ProblemType("config-conflict", 412, "The configuration has changed meanwhile"),
             ProblemType("too-large", 413, "The request is too large"),
             ProblemType("unsupported-encoding", 415, "The content encoding is not supported"),
+            ProblemType("no-range", 416, "There is no such part"),
             ProblemType("invalid", 422, "The body breaks the protocol"),
             ProblemType("upgrade-required", 426, "The station's software is too old"),
             ProblemType("idempotency-key-reused", 422, "This idempotency key stands for another request"),

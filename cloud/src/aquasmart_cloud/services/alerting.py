@@ -17,9 +17,9 @@ import msgspec
 from aquasmart_cloud.config_telling import Telling
 from aquasmart_cloud.core import alert_facts
 from aquasmart_cloud.core.alert_facts import Entry, Memory, Row, Station
-from aquasmart_cloud.core.alert_kinds import CLOUD, FAILED_EVENTS, JOB_FAILED, OFFLINE
+from aquasmart_cloud.core.alert_kinds import CLOUD, FAILED_EVENTS, JOB_FAILED, OFFLINE, ROLLOUT_STOPPED
 from aquasmart_cloud.core.alerting import Decision, Finding, Key, Track, decide
-from aquasmart_cloud.store import alert_settings, alert_watch, failures, job_runs, outbox
+from aquasmart_cloud.store import alert_settings, alert_watch, failures, job_runs, outbox, rollout_view
 from aquasmart_cloud.store.alert_settings import Settings
 from aquasmart_cloud.store.alert_watch import NEVER, Watch, Watched
 from aquasmart_cloud.store.database import Database
@@ -139,12 +139,17 @@ class Alerting:
         self._write([(watch, decision)], now_ms, done, news)
 
     def _worker(self, settings: Settings, now_ms: int, done: Done) -> None:
-        """The worker's own jobs. Written only where something changes: it is looked at every time."""
+        """The worker's own jobs, and roll-outs. Written only where something changes: it is looked at every time."""
         records = job_runs.every(self.database)
         with self.database.reading() as connection:
             _, turn, text = alert_watch.one(connection, CLOUD, alert_watch.CLOUD) or (0, 0, "")
+            stopped = rollout_view.stopped_by_themselves(connection)
         found = [
             Finding(JOB_FAILED, run.job, None, {"reason": run.error[:200]}) for run in records.values() if run.failures
+        ]
+        found += [
+            Finding(ROLLOUT_STOPPED, f"roll-out {rollout_id}", at_ms, {"reason": reason[:200]})
+            for rollout_id, at_ms, reason in stopped
         ]
         tracks = _tracks(text)
         decision = decide(tracks, found, settings.thresholds(), now_ms)

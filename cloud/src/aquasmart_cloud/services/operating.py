@@ -15,7 +15,7 @@ from aquasmart_cloud.core.model import Scale
 from aquasmart_cloud.core.operations import Operation
 from aquasmart_cloud.core.problems import Fault, Refusal
 from aquasmart_cloud.core.settings import as_scale, change_faults
-from aquasmart_cloud.store import config_documents, notices, resending, rotation, scale_refusals
+from aquasmart_cloud.store import config_documents, notices, resending, rollouts, rotation, scale_refusals
 from aquasmart_cloud.store.connection import Connection
 from aquasmart_cloud.store.entries import Entries
 from aquasmart_cloud.store.stations import Stations
@@ -63,6 +63,16 @@ def _notice_received(work: Work) -> Answer:
 def _resend_event(work: Work) -> Answer:
     resending.resend(work.connection, work.station_id, work.payload, work.now_ms)
     return {"stream": work.payload["stream"], "seq": work.payload["seq"]}
+
+
+def _update_result(work: Work) -> Answer:
+    """How far an image's update has come, with what follows from it for the roll-out.
+
+    A roll-out that is not known (a cloud that was restored from a backup) is nothing that a station could mend: what it
+    told is kept, as an operation.
+    """
+    known = rollouts.note_result(work.connection, work.station_id, work.payload, work.operation.trace_id, work.now_ms)
+    return {"known": known}
 
 
 def _key_confirm(work: Work) -> Answer:
@@ -137,6 +147,6 @@ _DOING: Mapping[str, Callable[[Work], Answer]] = MappingProxyType(
         "diagnostics_bundle": _kept,
         "key_confirm": _key_confirm,
         "resend_event": _resend_event,
-        "update_result": _kept,
+        "update_result": _update_result,
     }
 )

@@ -41,11 +41,27 @@ _GROW = (
     "UPDATE ledger_entry SET from_counts = ?, to_counts = ?, volume_ul = ?, detail = ?"
     " WHERE station_id = ? AND entry_id = ?"
 )
-_OPEN_HOLES = (
-    "SELECT entry_id, from_counts, to_counts, detail FROM ledger_entry WHERE station_id = ? AND state = 'open'"
+_HOLES = (
+    "SELECT entry_id, from_counts, to_counts, detail FROM ledger_entry"
+    " WHERE station_id = ? AND state IN ('open', 'explained')"
     " AND kind = 'hole' AND meter_id = ? AND epoch = ? AND from_counts < ? AND to_counts > ?"
 )
 _SHRINK = "UPDATE ledger_entry SET from_counts = ?, to_counts = ?, volume_ul = ? WHERE station_id = ? AND entry_id = ?"
+_SPLIT = (
+    "INSERT INTO ledger_entry (station_id, entry_id, meter_id, epoch, kind, subject, from_counts, to_counts,"
+    " volume_ul, detail, opened_at, state, closed_at, closed_by, note)"
+    " SELECT e.station_id, (SELECT MAX(entry_id) + 1 FROM ledger_entry WHERE station_id = ?1), e.meter_id, e.epoch,"
+    " e.kind, ?3, ?4, ?5, ?6, e.detail, e.opened_at, e.state, e.closed_at, e.closed_by, e.note"
+    " FROM ledger_entry e WHERE e.station_id = ?1 AND e.entry_id = ?2"
+)
+_EXPLAIN = (
+    "UPDATE ledger_entry SET state = 'explained', closed_at = ?, closed_by = ?, note = ?"
+    " WHERE station_id = ? AND entry_id = ? AND state = 'open'"
+)
+_REOPEN = (
+    "UPDATE ledger_entry SET state = 'open', closed_at = NULL, closed_by = NULL, note = NULL"
+    " WHERE station_id = ? AND entry_id = ? AND state = 'explained'"
+)
 _FILLED = (
     "UPDATE ledger_entry SET volume_ul = 0, state = 'closed', closed_at = ?, closed_by = 'rows'"
     " WHERE station_id = ? AND entry_id = ?"
@@ -57,6 +73,16 @@ class Place(NamedTuple):
 
     meter_id: str | None
     epoch: str | None
+
+
+def explain(connection: Connection, station_id: str, entry_id: int, by: str, note: str, now_ms: int) -> bool:
+    """Somebody knows why; False where it is not open. It stays in the books and alarms nobody any more."""
+    return connection.execute(_EXPLAIN, (now_ms, by, note, station_id, entry_id)).rowcount == 1
+
+
+def reopen(connection: Connection, station_id: str, entry_id: int) -> bool:
+    """The explanation was wrong; False where nobody has explained it."""
+    return connection.execute(_REOPEN, (station_id, entry_id)).rowcount == 1
 
 
 class Entries:
@@ -114,9 +140,12 @@ class Entries:
         self._insert(HOLE, f"{place.epoch}:{hole[0]}", place, hole, volume_ul, detail)
 
     def fill_holes(self, place: Place, from_counts: int, to_counts: int) -> None:
-        """Take newly covered counts out of the open holes. A hole cut in two becomes two; one filled is closed."""
+        """Take newly covered counts out of the holes. A hole cut in two becomes two; one filled is closed.
+
+        Also of those that people have explained: what is booked is no longer missing, whoever thought so.
+        """
         rows = self._connection.execute(
-            _OPEN_HOLES, (self._station_id, place.meter_id, place.epoch, to_counts, from_counts)
+            _HOLES, (self._station_id, place.meter_id, place.epoch, to_counts, from_counts)
         ).fetchall()
         for entry_id, low, high, text in rows:
             rest = without((low, high), from_counts, to_counts)
@@ -128,8 +157,10 @@ class Entries:
             (start, end), *others = rest
             volume_ul = scale.volume_ul(start - shift, end - shift)
             self._connection.execute(_SHRINK, (start, end, volume_ul, self._station_id, entry_id))
-            for other in others:
-                self.open_hole(place, other, scale, shift, detail["stream"])
+            for start, end in others:
+                volume_ul = scale.volume_ul(start - shift, end - shift)
+                subject = f"{place.epoch}:{start}"
+                self._connection.execute(_SPLIT, (self._station_id, entry_id, subject, start, end, volume_ul))
 
     def _insert(
         self, kind: str, subject: str, place: Place, extent: tuple[int, int], volume_ul: int, detail: dict[str, Any]

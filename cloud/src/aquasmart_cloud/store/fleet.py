@@ -97,7 +97,7 @@ def _station(
         "oldest_pending_s": whole(payload.get("oldest_pending_s")),
         "volume_ul": row.volume_ul,
         "today_ul": today.get(row.station_id, 0),
-        "last_minute_ul": sum(volume for at, volume in recent if at == last_full_minute),
+        "last_minute_ul": next((volume for at, volume in reversed(recent) if at == last_full_minute), 0),
         "events": row.events,
         "open_differences": differences.get(row.station_id, 0),
         "minutes": recent,
@@ -132,12 +132,23 @@ def _minutes(connection: Connection, now_ms: int) -> Mapping[str, list[list[int]
         )
     )
     cursor: Any = rows.cursor
-    found: defaultdict[str, defaultdict[int, int]] = defaultdict(lambda: defaultdict(int))
+    found: defaultdict[str, list[list[int]]] = defaultdict(list)
     for station_id, bucket_at, volume_ul in cursor.fetchall():
         if volume_ul:
-            found[station_id][bucket_at] += volume_ul
+            found[station_id].append([bucket_at, volume_ul])
     rows.close()
-    return {station_id: [[at, minutes[at]] for at in sorted(minutes)] for station_id, minutes in found.items()}
+    return {station_id: _added_up(minutes) for station_id, minutes in found.items()}
+
+
+def _added_up(minutes: list[list[int]]) -> list[list[int]]:
+    """Oldest first, those of several meters as one."""
+    minutes.sort()
+    if len({at for at, _ in minutes}) == len(minutes):  # one meter, as most stations have
+        return minutes
+    totals: defaultdict[int, int] = defaultdict(int)
+    for at, volume_ul in minutes:
+        totals[at] += volume_ul
+    return [[at, volume_ul] for at, volume_ul in totals.items()]
 
 
 def _today(connection: Connection, now_ms: int) -> Mapping[str, int]:

@@ -22,13 +22,13 @@ from sqlalchemy import (
     Uuid,
 )
 
-from . import schema_alerts, schema_foreign, schema_remote, schema_worker
+from . import schema_alerts, schema_foreign, schema_remote, schema_rollouts, schema_worker
 from .columns import integer as _integer
 from .columns import metadata
 from .columns import station_column as _station_id
 from .columns import text as _text
 
-__all__ = ["metadata", "schema_alerts", "schema_foreign", "schema_remote", "schema_worker"]
+__all__ = ["metadata", "schema_alerts", "schema_foreign", "schema_remote", "schema_rollouts", "schema_worker"]
 
 station = Table(
     "station",

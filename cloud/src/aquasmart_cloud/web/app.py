@@ -25,13 +25,17 @@ from . import (
     failed_pages,
     faults,
     health,
+    ledger_api,
+    ledger_pages,
     metrics,
     operations_api,
     pages,
     public_api,
     query_api,
+    rollout_pages,
     station_api,
     tracing,
+    update_api,
 )
 from .doorstep import Doorstep
 from .services import EXTENSION, Cloud
@@ -70,10 +74,13 @@ def create_app(config: Config | None = None, clock_ms: Callable[[], int] = answe
     tracing.install(app)
     entrance.install(app)
     answers.install(app)
-    audiences = (station_api, operations_api, config_api, public_api, failed_api, query_api, alerts_api)
+    stations_own = (station_api, operations_api, config_api, update_api)
+    audiences = (*stations_own, public_api, failed_api, query_api, alerts_api, ledger_api)
     for module in (health, metrics, *audiences):
         app.register_blueprint(module.blueprint)
     auth.install(app, database=database, keys=keys, admin_token=chosen.admin_token)
     pages.install(app, database=database)
     app.register_blueprint(failed_pages.blueprint)
+    app.register_blueprint(ledger_pages.blueprint)
+    app.register_blueprint(rollout_pages.blueprint)
     return app

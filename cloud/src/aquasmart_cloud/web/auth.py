@@ -186,8 +186,13 @@ def form_token() -> str:
 
 def require_own_form() -> None:
     """Before a form changes anything. Errors: Refusal forbidden for one that is not ours, or older than the session."""
+    require_own_token(request.form.get("form", ""))
+
+
+def require_own_token(offered: str) -> None:
+    """The same, where whoever calls has read the form's token by other means. Errors: Refusal."""
     kept = session.get("form", "")
-    if _from_elsewhere() or not kept or not same(_digest(request.form.get("form", "")), _digest(kept)):
+    if _from_elsewhere() or not kept or not same(_digest(offered), _digest(kept)):
         raise Refusal("forbidden", "This form is not from your present session. Open the page again and repeat it.")
 
 

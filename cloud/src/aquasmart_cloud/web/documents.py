@@ -95,7 +95,7 @@ def station(document: Document) -> Document:
         "clock_label": CLOCKS.get(document["clock"] or "", document["clock"]),
         "summary": summary(document),
         "alerts": alerts(document["alerts"], {document["station_id"]: document["name"]}),
-        "differences": [_difference(entry) for entry in document["differences"]],
+        "differences": [difference(entry, document["station_id"]) for entry in document["differences"]],
         "intervals": [_interval(interval) for interval in document["intervals"]],
         "streams": [_stream(stream) for stream in document["streams"]],
         "notable": [_notable(event) for event in document["notable"]],
@@ -141,11 +141,16 @@ def summary(document: Document) -> str:
     return "Reporting normally. Everything that it has sent is booked, once."
 
 
-def _difference(entry: Document) -> Document:
+def difference(entry: Document, station_id: str) -> Document:
+    """A named difference with its words, who settled it, and where its page is."""
     told = words.difference(entry["kind"])
+    settled = f"{entry['state'].capitalize()} by {entry['closed_by']}" if entry["closed_by"] else ""
     return {
         **entry,
         "key": entry["entry_id"],
+        "href": f"/stations/{station_id}/differences/{entry['entry_id']}",
+        "action_label": "Explain it" if entry["state"] == "open" else "More",
+        "settled_label": settled + (f": {entry['note']}" if entry["note"] else ""),
         "title": told.title,
         "meaning": told.meaning,
         "advice": told.advice,
@@ -189,9 +194,9 @@ def scale_label(ul_num: int, den: int) -> str:
     return f"{ul_num:,}/{den:,} µl"
 
 
-def _decoded(text: str | None) -> Any:
-    """Stored JSON, or the text itself where it is none."""
+def _decoded(text: Any) -> Any:
+    """Stored JSON, or the text itself where it is none; what is decoded already as it is."""
     try:
-        return msgspec.json.decode(text) if text else None
+        return msgspec.json.decode(text) if text and isinstance(text, str) else text or None
     except msgspec.DecodeError:
         return text

@@ -30,6 +30,8 @@ from .openapi_forms import (
     query,
     ref,
 )
+from .openapi_ledger import LEDGER_PATHS, LEDGER_SCHEMAS
+from .openapi_updates import STATION_SCHEME, UPDATE_PATHS, UPDATE_SCHEMAS
 
 _AMOUNT: Schema = {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?$", "description": "an exact decimal"}
 _WARNINGS: Schema = {"type": "array", "items": TEXT}
@@ -39,6 +41,8 @@ _ANY_OBJECT: Schema = {"type": "object"}
 _FAULTS = list_of(object_of(where=TEXT, what=TEXT))
 _SCHEMAS: Schema = {
     **ALERT_SCHEMAS,
+    **LEDGER_SCHEMAS,
+    **UPDATE_SCHEMAS,
     "Problem": object_of(
         type={"type": "string", "pattern": f"^{TYPE_PREFIX}"},
         title=TEXT,
@@ -176,6 +180,8 @@ DOCUMENT: Schema = {
     "security": [{"client": []}, {"person": []}],
     "paths": {
         **ALERT_PATHS,
+        **LEDGER_PATHS,
+        **UPDATE_PATHS,
         "/api/events": {
             "post": {
                 "operationId": "sendEvents",
@@ -331,6 +337,7 @@ DOCUMENT: Schema = {
                 "scheme": "bearer",
                 "description": "A client's token, from `aquasmart-cloud client add`: sends, and sees its own.",
             },
+            "station": STATION_SCHEME,
             "person": {"type": "http", "scheme": "bearer", "description": "The admin token, or a session's cookie."},
         },
     },

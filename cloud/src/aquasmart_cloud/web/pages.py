@@ -29,7 +29,7 @@ FILTERS = (("", "All"), ("attention", "Needs attention"), ("online", "Online"))
 RETRY_AFTER_S = 5
 MOST_ALERTS = 200
 """The pages count so many; the fleet page shows the first dozen of them."""
-PEOPLE = frozenset({"pages", "failed_pages", "auth"})
+PEOPLE = frozenset({"pages", "failed_pages", "ledger_pages", "rollout_pages", "auth"})
 
 blueprint = Blueprint("pages", __name__)
 blueprint.before_request(require_person)
@@ -38,7 +38,7 @@ blueprint.before_request(require_person)
 def install(app: Flask, *, database: Database) -> None:
     """Give the app its pages and the figures its templates use."""
     app.extensions["aquasmart.pages.database"] = database
-    app.jinja_env.globals.update(shape=figures.shape, spark_path=figures.spark_path)
+    app.jinja_env.globals.update(figure=figures.figure, shape=figures.shape, spark_path=figures.spark_path)
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.register_blueprint(blueprint)
     app.after_request(forget)

@@ -42,6 +42,7 @@ class PatientSocket(socket.socket):
     worker: PatientWorker
     _began_s: float = 0.0
     _limit_s: float = HEAD_S
+    _hurries = True
 
     @classmethod
     def of(cls, accepted: socket.socket, worker: PatientWorker) -> PatientSocket:
@@ -52,11 +53,15 @@ class PatientSocket(socket.socket):
 
     def begin_request(self) -> None:
         """Its first bytes are there."""
-        self._began_s, self._limit_s = time.monotonic(), HEAD_S
+        self._began_s, self._limit_s, self._hurries = time.monotonic(), HEAD_S, True
 
     def begin_body(self) -> None:
         """Its head has been read."""
         self._limit_s = WHOLE_S
+
+    def allow(self, limit_s: float) -> None:
+        """The rest of this request may take so long, whoever waits: for somebody whom the application knows."""
+        self._began_s, self._limit_s, self._hurries = time.monotonic(), limit_s, False
 
     def recv(self, bufsize: int, flags: int = 0, /) -> bytes:
         """As any socket's, within the request's time. Errors: TooSlow; TimeoutError within a shorter own timeout."""
@@ -65,7 +70,8 @@ class PatientSocket(socket.socket):
         try:
             while True:
                 now_s = time.monotonic()
-                if now_s - self._began_s >= (min(HURRIED_S, self._limit_s) if self.worker.in_demand else self._limit_s):
+                hurried = self._hurries and self.worker.in_demand
+                if now_s - self._began_s >= (min(HURRIED_S, self._limit_s) if hurried else self._limit_s):
                     raise TooSlow(b"")
                 wait_s = _LOOK_EVERY_S if ends_s is None else min(_LOOK_EVERY_S, ends_s - now_s)
                 if wait_s <= 0:

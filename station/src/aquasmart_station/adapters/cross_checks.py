@@ -9,6 +9,8 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 
+from ..core.phrases import Phrase
+
 _MARKS = """
 SELECT d.stream, acked_seq, acked_counts, e.stream, e.seq, e.counts, s.header FROM delivery d
 LEFT JOIN stream s ON s.stream = d.stream LEFT JOIN event e ON e.position = d.position_hint
@@ -33,18 +35,18 @@ def contradictions(connection: sqlite3.Connection) -> Iterator[str]:
     """What does not fit, in words. Raises sqlite3.Error."""
     for number, seq, counts, there, there_seq, there_counts, header in connection.execute(_MARKS).fetchall():
         if header is None:
-            yield f"there is a mark of stream {number}, which there is not"
+            yield Phrase("there is a mark of stream {number}, which there is not", number=number)
         elif there != number:
             continue  # the row at the mark was pruned
         elif there_seq == seq:
             if there_counts != counts:
-                yield f"the mark of stream {number} has other counts than its row"
+                yield Phrase("the mark of stream {number} has other counts than its row", number=number)
         elif not mark_fits(connection, number, seq, counts):
-            yield f"the mark of stream {number} does not fit its rows"
+            yield Phrase("the mark of stream {number} does not fit its rows", number=number)
     for number, *_ in connection.execute(_ENDS).fetchall():
-        yield f"the end of stream {number} is not what its last row says"
+        yield Phrase("the end of stream {number} is not what its last row says", number=number)
     for (number,) in connection.execute(_BEGINNINGS).fetchall():
-        yield f"stream {number} does not begin where it says"
+        yield Phrase("stream {number} does not begin where it says", number=number)
 
 
 def mark_fits(connection: sqlite3.Connection, number: int, seq: int, counts: int) -> bool:

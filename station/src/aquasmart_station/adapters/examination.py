@@ -15,6 +15,7 @@ from pathlib import Path
 
 from ..core.errors import LogDamaged, LogError
 from ..core.model import Row
+from ..core.phrases import Phrase
 from .cross_checks import contradictions
 from .log_file import (
     APPLICATION_ID,
@@ -78,13 +79,13 @@ def examine(
         finally:
             connection.close()
     except sqlite3.Error as fault:
-        meaning = log_fault(fault, f"{path} cannot be looked at: {fault}")
+        meaning = log_fault(fault, Phrase("{path} cannot be looked at: {fault}", path=path, fault=fault))
         # ERROR: a statement that never changes does not fit the schema, so the schema is not what it was.
         if not isinstance(meaning, LogDamaged) and getattr(fault, "sqlite_errorcode", 0) != sqlite3.SQLITE_ERROR:
             raise meaning from fault
-        found.damage.append(f"SQLite says: {fault}")
+        found.damage.append(Phrase("SQLite says: {fault}", fault=fault))
     except UnicodeDecodeError:
-        found.damage.append("SQLite's own words about the schema are no text")  # it quotes what it read
+        found.damage.append(Phrase("SQLite's own words about the schema are no text"))  # it quotes what it read
     if found.damage:
         _read_through(path)
     return found
@@ -103,8 +104,8 @@ def _read_through(path: Path) -> None:
                         pass
     except OSError as fault:
         raise LogError(
-            f"{path} cannot be read: {fault.strerror}",
-            hint="The card may be failing. `aquasmart log salvage --force` saves what can still be read.",
+            Phrase("{path} cannot be read: {strerror}", path=path, strerror=fault.strerror),
+            hint=Phrase("The card may be failing. `aquasmart log salvage --force` saves what can still be read."),
         ) from fault
 
 
@@ -116,14 +117,14 @@ def _nothing_there(path: Path, found: Examination) -> bool:
     except FileNotFoundError:
         found.exists = False
         if wal.exists() and wal.stat().st_size:
-            found.damage.append("log.db is missing, but its -wal is there")
+            found.damage.append(Phrase("log.db is missing, but its -wal is there"))
         return True
     except OSError as fault:
-        raise LogError(f"{path} cannot be looked at: {fault.strerror}") from fault
+        raise LogError(Phrase("{path} cannot be looked at: {strerror}", path=path, strerror=fault.strerror)) from fault
     if size == 0:
-        found.damage.append("log.db is empty (0 bytes)")
+        found.damage.append(Phrase("log.db is empty (0 bytes)"))
     elif not _begins_as_a_log(path):
-        found.damage.append("the file is no log of ours: its header is another one")
+        found.damage.append(Phrase("the file is no log of ours: its header is another one"))
     return bool(found.damage)
 
 
@@ -135,7 +136,7 @@ def _begins_as_a_log(path: Path) -> bool:
     except IsADirectoryError:
         return True  # SQLite says so better
     except OSError as fault:
-        raise LogError(f"{path} cannot be looked at: {fault.strerror}") from fault
+        raise LogError(Phrase("{path} cannot be looked at: {strerror}", path=path, strerror=fault.strerror)) from fault
 
 
 def _open(path: Path) -> sqlite3.Connection:
@@ -157,12 +158,14 @@ def _identities(connection: sqlite3.Connection, found: Examination) -> dict[int,
     wrong = [name for name in known if there.get(name) != known[name]] if version <= SCHEMA_VERSION else []
     missing = sorted(TABLES - there.keys())
     if missing or wrong or connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
-        found.damage.append(f"the file is no log of ours: {', '.join(missing or wrong) or 'application id'}")
+        found.damage.append(
+            Phrase("the file is no log of ours: {what}", what=", ".join(missing or wrong) or "application id")
+        )
         return None
     identities = {}
     for number, identity, text in connection.execute("SELECT stream, id, header FROM stream").fetchall():
         if not header_is_sound(identity, text):
-            found.damage.append(f"the header of stream {number} cannot be read")
+            found.damage.append(Phrase("the header of stream {number} cannot be read", number=number))
         identities[number] = identity
     return identities
 
@@ -189,7 +192,7 @@ def _rows_backwards(
         found.rows += len(page)
         found.bad_rows += sum(not _is_sound(values, identities) for values in page)
     if found.bad_rows:
-        found.damage.append(f"{found.bad_rows} rows whose checksum is wrong")
+        found.damage.append(Phrase("{bad_rows} rows whose checksum is wrong", bad_rows=found.bad_rows))
 
 
 def _is_sound(values: tuple[object, ...], identities: dict[int, bytes]) -> bool:

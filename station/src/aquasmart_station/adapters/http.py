@@ -21,6 +21,7 @@ import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from ..core.outcome import Answer, NoAnswer
+from ..core.phrases import Phrase
 from .tls import Stamp, TlsSettings, UnusableFile, context_for, stamp_of, tls_words
 
 SLOWEST_LINK_BYTES_S = 1_000
@@ -97,7 +98,7 @@ class _Pending:
         self._answered.wait(min(timeout_s, max(0.0, self._deadline_s - time.monotonic())))
         if self._answer is None and time.monotonic() >= self._deadline_s:
             self._give_up()
-            return NoAnswer("the answer did not end in time", timed_out=True)
+            return NoAnswer(Phrase("the answer did not end in time"), timed_out=True)
         return self._answer
 
 
@@ -215,7 +216,7 @@ class _Line:
             try:
                 pool, stamp = pool or _pool(self._settings, self), present
             except UnusableFile as fault:
-                answer = NoAnswer(str(fault))
+                answer = NoAnswer(fault.args[0])
             else:
                 answer = _exchange(pool, job)
             self._use.ended(len(answer.body) if isinstance(answer, Answer) else 0)
@@ -285,13 +286,13 @@ def _exchange(pool: urllib3.HTTPConnectionPool, job: _Job) -> Answer | NoAnswer:
     except urllib3.exceptions.NewConnectionError as fault:
         return NoAnswer(_plain(fault))  # a kind of time-out to urllib3, though nobody was reached at all
     except urllib3.exceptions.TimeoutError:
-        return NoAnswer("no answer in time", timed_out=True)
+        return NoAnswer(Phrase("no answer in time"), timed_out=True)
     except (urllib3.exceptions.HTTPError, OSError, ValueError) as fault:
         # A connection that stood and was lost: RemoteDisconnected, a reset, an answer that broke off.
         lost = isinstance(fault, urllib3.exceptions.ProtocolError)
         return NoAnswer(tls_words(fault) or _plain(fault), broke_off=lost)
     if body is None:
-        return NoAnswer("the answer is longer than any of the cloud's")
+        return NoAnswer(Phrase("the answer is longer than any of the cloud's"))
     return Answer(response.status, {name.lower(): value for name, value in response.headers.items()}, body)
 
 
@@ -311,17 +312,17 @@ def _plain(fault: BaseException) -> str:
     """The innermost reason, in words: urllib3 wraps 'Connection refused' in two of its own."""
     text = str(fault)
     for sign, words in (
-        ("Name or service not known", "the cloud's name cannot be looked up (DNS)"),
-        ("Temporary failure in name resolution", "the cloud's name cannot be looked up (DNS)"),
-        ("Failed to resolve", "the cloud's name cannot be looked up (DNS)"),
-        ("407 ", "the proxy wants a user and password, or others"),
-        ("Tunnel connection failed", "the proxy does not let the station through to the cloud"),
-        ("Connection refused", "connection refused"),
-        ("Connection reset", "connection reset"),
-        ("RemoteDisconnected", "the cloud closed the connection without an answer"),
-        ("Network is unreachable", "network unreachable"),
-        ("No route to host", "no route to the cloud"),
-        ("IncompleteRead", "the answer broke off"),
+        ("Name or service not known", Phrase("the cloud's name cannot be looked up (DNS)")),
+        ("Temporary failure in name resolution", Phrase("the cloud's name cannot be looked up (DNS)")),
+        ("Failed to resolve", Phrase("the cloud's name cannot be looked up (DNS)")),
+        ("407 ", Phrase("the proxy wants a user and password, or others")),
+        ("Tunnel connection failed", Phrase("the proxy does not let the station through to the cloud")),
+        ("Connection refused", Phrase("connection refused")),
+        ("Connection reset", Phrase("connection reset")),
+        ("RemoteDisconnected", Phrase("the cloud closed the connection without an answer")),
+        ("Network is unreachable", Phrase("network unreachable")),
+        ("No route to host", Phrase("no route to the cloud")),
+        ("IncompleteRead", Phrase("the answer broke off")),
     ):
         if sign in text:
             return words

@@ -11,6 +11,7 @@ import re
 from pathlib import Path
 
 from ..core.errors import StationError
+from ..core.phrases import Phrase
 from .durable_files import sync_folder
 
 _NAME = re.compile(r"([0-9]{6})\.([A-Za-z0-9._-]{1,64})\.key")
@@ -37,7 +38,8 @@ def read_keys(folder: Path) -> list[tuple[str, bytes]]:
                 found.append((int(match[1]), match[2], bytes.fromhex(text)))
     except OSError as fault:
         raise StationError(
-            f"the keys in {folder} cannot be read: {fault.strerror}", hint="They belong to the user of the services."
+            Phrase("the keys in {folder} cannot be read: {strerror}", folder=folder, strerror=fault.strerror),
+            hint=Phrase("They belong to the user of the services."),
         ) from fault
     return [(key_id, key) for _, key_id, key in sorted(found, reverse=True)]
 
@@ -66,5 +68,6 @@ def write_key(folder: Path, key_id: str, key: bytes) -> None:
         sync_folder(folder)
     except OSError as fault:
         raise StationError(
-            f"the new key cannot be kept in {folder}: {fault.strerror}", hint="The former key stays in use."
+            Phrase("the new key cannot be kept in {folder}: {strerror}", folder=folder, strerror=fault.strerror),
+            hint=Phrase("The former key stays in use."),
         ) from fault

@@ -8,12 +8,16 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from ..core.phrases import packed, unpacked
 from ..core.showing import MeterState, ServiceState
 
+PHRASES = "phrases"
+"""Beside the figures: the same sentences with their values, for who shows them in another language."""
 _METER_FIELDS = ("meter_id", "state", "epoch", "counts", "raw_counts", "flow_ul_s", "at_ms", "text", "figures")
 _STATE = """
 INSERT INTO {table} VALUES (1, ?, ?, ?, ?, ?, ?) ON CONFLICT (one) DO UPDATE SET pid = excluded.pid,
@@ -61,7 +65,7 @@ class LiveBoard:
                     state.beat_at_ms,
                     state.state,
                     state.text,
-                    json.dumps(state.figures),
+                    _figures(state.text, state.figures),
                 ),
             )
             connection.executemany(
@@ -76,7 +80,7 @@ class LiveBoard:
                         m.flow_ul_s,
                         m.at_ms,
                         m.text,
-                        json.dumps(m.figures),
+                        _figures(m.text, m.figures),
                     )
                     for m in meters
                 ],
@@ -95,7 +99,8 @@ def read_service(path: Path, table: str) -> ServiceState | None:
     if not rows:
         return None
     state, text, figures, mono, at, pid = rows[0]
-    return ServiceState(state, text, json.loads(figures), mono, at, pid)
+    said, text = _read(text, figures)
+    return ServiceState(state, text, said, mono, at, pid)
 
 
 def asked_to_hurry(path: Path) -> bool:
@@ -116,10 +121,26 @@ def read_meters(path: Path) -> dict[str, MeterState]:
         path,
         "SELECT meter_id, state, epoch, counts, raw_counts, flow_ul_s, at_ms, text, figures FROM reader_meter",
     )
-    return {
-        row[0]: MeterState(**dict(zip(_METER_FIELDS, row, strict=True)) | {"figures": json.loads(row[8])})
-        for row in rows
-    }
+    found = {}
+    for row in rows:
+        figures, text = _read(row[7], row[8])
+        found[row[0]] = MeterState(**dict(zip(_METER_FIELDS, row, strict=True)) | {"figures": figures, "text": text})
+    return found
+
+
+def _figures(text: str, figures: Mapping[str, Any]) -> str:
+    """Figures as JSON, with what their sentences are made of. The sentences themselves stand in English as ever."""
+    phrases = {name: kept for name, value in figures.items() if isinstance(value, str) and (kept := packed(value))}
+    return json.dumps({**figures, PHRASES: phrases | {"": packed(text)}})
+
+
+def _read(text: str, written: str) -> tuple[dict[str, Any], str]:
+    """Figures and text as they were shown; sentences can be translated again."""
+    figures: dict[str, Any] = json.loads(written)
+    phrases = figures.pop(PHRASES, {})
+    for name in phrases.keys() & figures.keys():
+        figures[name] = unpacked(phrases[name], figures[name])
+    return figures, unpacked(phrases.get(""), text)
 
 
 def _open(path: Path) -> sqlite3.Connection:

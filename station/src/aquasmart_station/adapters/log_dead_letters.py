@@ -16,6 +16,7 @@ from ..core.bisecting import Verdict
 from ..core.encoding import as_gap, compact, header_document
 from ..core.errors import LogError
 from ..core.model import Kind, Row, StreamHeader
+from ..core.phrases import Phrase
 from .log_file import open_log_read_only, read_header, trouble
 
 _BURY = """
@@ -136,7 +137,7 @@ def read_dead_letters(path: Path) -> list[DeadLetter]:
     except sqlite3.OperationalError as fault:
         if "no such table" in str(fault):
             return []
-        raise trouble(path, fault, "the dead letters cannot be read") from fault
+        raise trouble(path, fault, Phrase("the dead letters cannot be read")) from fault
     finally:
         connection.close()
     return [_letter(values) for values in found]
@@ -168,4 +169,4 @@ def _letter(values: tuple[Any, ...]) -> DeadLetter:
             stream_no, read_header(header), _row(row), counts_before, code, detail, trace_id, at_ms, resent_at_ms
         )
     except (ValueError, KeyError, TypeError) as fault:
-        raise LogError("a dead letter in the log is damaged", hint="Run `aquasmart check`.") from fault
+        raise LogError(Phrase("a dead letter in the log is damaged"), hint=Phrase("Run `aquasmart check`.")) from fault

@@ -17,6 +17,7 @@ from pathlib import Path
 from ..core.encoding import compact, header_document, header_from_document
 from ..core.errors import LogBusy, LogDamaged, LogError, LogFull
 from ..core.model import Row, StreamHeader
+from ..core.phrases import Phrase, joined
 from .durable_files import hand_to_folders_owner, sync_file, sync_folder
 from .log_rows import sound_row
 
@@ -52,7 +53,7 @@ def log_fault(fault: sqlite3.Error, text: str, *, hint: str = "") -> LogError:
     """
     code = getattr(fault, "sqlite_errorcode", 0) & 0xFF
     if code in _DAMAGED:
-        return LogDamaged(text, hint="Stop the services and run `aquasmart check`.")
+        return LogDamaged(text, hint=Phrase("Stop the services and run `aquasmart check`."))
     return LogBusy(text, hint=hint) if code in _BUSY else LogError(text, hint=hint)
 
 
@@ -76,7 +77,8 @@ def read_header(text: str) -> StreamHeader:
     except (ValueError, TypeError, KeyError, AttributeError):
         pass
     raise LogDamaged(
-        "the header of a stream in the log is damaged", hint="Stop the services and run `aquasmart check`."
+        Phrase("the header of a stream in the log is damaged"),
+        hint=Phrase("Stop the services and run `aquasmart check`."),
     )
 
 
@@ -88,7 +90,10 @@ def open_log(path: Path, *, create: bool = False) -> sqlite3.Connection:
     """
     try:
         if not create and not path.exists():
-            raise LogError(f"there is no log at {path}", hint="The reader creates it; is aquasmart-reader running?")
+            raise LogError(
+                Phrase("there is no log at {path}", path=path),
+                hint=Phrase("The reader creates it; is aquasmart-reader running?"),
+            )
         if create and not path.exists():
             _make(path)
         connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
@@ -99,7 +104,9 @@ def open_log(path: Path, *, create: bool = False) -> sqlite3.Connection:
             connection.close()
             raise
     except sqlite3.Error as fault:
-        raise trouble(path, fault, f"the log {path} cannot be opened", hint="Run `aquasmart status`.") from fault
+        raise trouble(
+            path, fault, Phrase("the log {path} cannot be opened", path=path), hint=Phrase("Run `aquasmart status`.")
+        ) from fault
     return connection
 
 
@@ -108,8 +115,11 @@ def trouble(path: Path, fault: sqlite3.Error, what: str, *, hint: str = "") -> L
     asked, too: it must never be taken for a broken file."""
     code = getattr(fault, "sqlite_errorcode", None)
     if code == sqlite3.SQLITE_FULL or (code not in _BROKEN and free_bytes(path.parent) < FULL_BELOW_BYTES):
-        return LogFull(f"{what}: the disk is full", hint="Free space on the data partition; counting goes on.")
-    return log_fault(fault, f"{what}: {fault}", hint=hint)
+        return LogFull(
+            Phrase("{what}: the disk is full", what=what),
+            hint=Phrase("Free space on the data partition; counting goes on."),
+        )
+    return log_fault(fault, joined(": ", (what, str(fault))), hint=hint)
 
 
 def rolled_back(connection: sqlite3.Connection) -> bool:
@@ -136,7 +146,9 @@ def free_bytes(folder: Path) -> int:
 def open_log_read_only(path: Path) -> sqlite3.Connection:
     """A connection that cannot write. Raises LogError where there is no log."""
     if not path.exists():
-        raise LogError(f"there is no log at {path}", hint="It is created when the reader first starts.")
+        raise LogError(
+            Phrase("there is no log at {path}", path=path), hint=Phrase("It is created when the reader first starts.")
+        )
     # Where everybody has closed the log there is no -shm to map, and a read-only connection may not make one. A -wal
     # alone (a copied card) holds committed rows, which `immutable` would not see.
     shared = any(path.with_name(path.name + end).exists() for end in ("-shm", "-wal"))
@@ -150,7 +162,7 @@ def open_log_read_only(path: Path) -> sqlite3.Connection:
                 raise
             return _read_only(path, "immutable=1")
     except sqlite3.Error as fault:
-        raise trouble(path, fault, f"the log {path} cannot be read") from fault
+        raise trouble(path, fault, Phrase("the log {path} cannot be read", path=path)) from fault
 
 
 def _read_only(path: Path, mode: str) -> sqlite3.Connection:
@@ -203,7 +215,9 @@ def _make(path: Path) -> None:
     """A new log, in place only when it is whole and durable. Raises LogError, sqlite3.Error."""
     if path.with_name(path.name + "-wal").exists():
         # SQLite would play it into the new file: rows of another log, or nothing but damage.
-        raise LogDamaged(f"{path} is missing, but its -wal is there", hint="Run `aquasmart check`.")
+        raise LogDamaged(
+            Phrase("{path} is missing, but its -wal is there", path=path), hint=Phrase("Run `aquasmart check`.")
+        )
     birth = path.with_name(path.name + ".birth")
     try:
         for end in ("", "-wal", "-shm"):
@@ -218,7 +232,9 @@ def _make(path: Path) -> None:
         birth.rename(path)
         sync_folder(path.parent)
     except OSError as fault:
-        raise LogError(f"the log {path} cannot be made: {fault.strerror}") from fault
+        raise LogError(
+            Phrase("the log {path} cannot be made: {strerror}", path=path, strerror=fault.strerror)
+        ) from fault
 
 
 def _set_up(connection: sqlite3.Connection, *, create: bool) -> None:
@@ -230,11 +246,16 @@ def _set_up(connection: sqlite3.Connection, *, create: bool) -> None:
     connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
     version = _version(connection)
     if version >= NEXT_MAJOR:
-        raise LogError(f"the log's schema {version} is of another major", hint="Start the newer software again.")
+        raise LogError(
+            Phrase("the log's schema {version} is of another major", version=version),
+            hint=Phrase("Start the newer software again."),
+        )
     if version < SCHEMA_VERSION and create:
         _migrate(connection)
     elif version < SCHEMA_VERSION:
-        raise LogError("the log has no schema yet", hint="The reader creates it; is aquasmart-reader running?")
+        raise LogError(
+            Phrase("the log has no schema yet"), hint=Phrase("The reader creates it; is aquasmart-reader running?")
+        )
 
 
 def _version(connection: sqlite3.Connection) -> int:

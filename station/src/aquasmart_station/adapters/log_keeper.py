@@ -14,6 +14,7 @@ from typing import Any
 
 from ..core.merging import Found, Thinning, ThinningPass
 from ..core.model import Row
+from ..core.phrases import Phrase
 from ..core.retention import DiskUse, Limits, may_prune
 from .log_file import open_log, rolled_back, trouble
 from .log_rows import row_crc32_of, sound_row
@@ -60,7 +61,7 @@ class LogKeeper:
             self._seen_through = max(self._last.values(), default=0)
         except sqlite3.Error as fault:
             connection.close()
-            raise trouble(self._path, fault, "the log cannot be looked after") from fault
+            raise trouble(self._path, fault, Phrase("the log cannot be looked after")) from fault
         self._connection = connection
 
     def close(self) -> None:
@@ -137,7 +138,7 @@ class LogKeeper:
             self._pass = None
             if not rolled_back(connection):
                 self.close()
-            raise trouble(self._path, fault, "the log cannot be looked after") from fault
+            raise trouble(self._path, fault, Phrase("the log cannot be looked after")) from fault
 
     def _acknowledged_part(self, connection: sqlite3.Connection) -> list[tuple[int, int, int, int]]:
         """The next rows, up to the last that can go: what lies beyond every hint waits until a mark has come there."""
@@ -209,4 +210,4 @@ class LogKeeper:
             crc32 = row_crc32_of(self._stream(connection, number)[0], row)
             written += connection.execute(_WRITE, (row.seqs, row.kind, row.flags, crc32, position)).rowcount
         if max(removed, 0) != len(changes.removed) or written != len(changes.written):
-            raise sqlite3.IntegrityError("rows that were to be merged are not there")
+            raise sqlite3.IntegrityError(Phrase("rows that were to be merged are not there"))

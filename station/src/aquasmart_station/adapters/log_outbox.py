@@ -20,6 +20,7 @@ from ..core.encoding import Batch, with_gaps
 from ..core.errors import Fenced, LogError
 from ..core.merging import clipped
 from ..core.model import Kind, Row
+from ..core.phrases import Phrase
 from ..core.retained import Holding
 from ..core.rows import Rows
 from .log_clock import boot_offsets, cloud_time_ms, note_cloud_time
@@ -98,7 +99,7 @@ class Outbox:
             connection.execute("COMMIT")
         except sqlite3.Error as fault:
             connection.close()
-            raise trouble(self._path, fault, "the log cannot be taken over") from fault
+            raise trouble(self._path, fault, Phrase("the log cannot be taken over")) from fault
         self._connection, self._fencing = connection, number
         self._data_version, self._lanes = -1, Lanes()
         return int(number)
@@ -145,7 +146,7 @@ class Outbox:
             self._dead = places(connection)
             self._cloud_time_ms = cloud_time_ms(connection)
         except sqlite3.Error as fault:
-            raise log_fault(fault, f"the log cannot be read: {fault}") from fault
+            raise log_fault(fault, Phrase("the log cannot be read: {fault}", fault=fault)) from fault
 
     def keep_only(self, stream_id: str) -> None:
         """Forget every stream but one."""
@@ -183,7 +184,11 @@ class Outbox:
             rows = with_gaps_for_dead(rows, self._dead[lane.number])
         # What the cloud says of a mark whose row is gone may exceed what the next row says: it then names a difference.
         before = min(mark.acked_counts, rows[0].counts)
-        return Batch(lane.number, lane.header, before, rows, self._boots.get(lane.header.boot_id))
+        return Batch(lane.number, lane.header, before, rows, self.clock_of(lane))
+
+    def clock_of(self, lane: Lane) -> BootOffset | None:
+        """What is known by now of the time of the boot that a stream belongs to."""
+        return self._boots.get(lane.header.boot_id)
 
     def position_of(self, lane: Lane, seq: int) -> tuple[int, int] | None:
         """Position and counts of the row that ends at `seq`, by a scan: only after a rewind."""
@@ -238,14 +243,14 @@ class Outbox:
         except ValueError:
             return None
         except sqlite3.Error as fault:
-            raise log_fault(fault, f"the log cannot be read: {fault}") from fault
+            raise log_fault(fault, Phrase("the log cannot be read: {fault}", fault=fault)) from fault
 
     def retained(self) -> list[Holding]:
         """Every stream of which events are left. Raises LogError."""
         try:
             return holdings(self._open(), self.lanes)
         except sqlite3.Error as fault:
-            raise log_fault(fault, f"the log cannot be read: {fault}") from fault
+            raise log_fault(fault, Phrase("the log cannot be read: {fault}", fault=fault)) from fault
 
     def note_cloud_time(self, server_time_ms: int) -> None:
         """Keep the time of an answer whose signature verified: the floor of the system clock. Raises Fenced, LogError.
@@ -271,7 +276,7 @@ class Outbox:
     def _open(self) -> sqlite3.Connection:
         if self._connection is None:
             if not self._fencing > 0:
-                raise LogError("the log is not open")
+                raise LogError(Phrase("the log is not open"))
             self._connection = open_log(self._path)  # it was given up; what this process took over is its own still
         return self._connection
 
@@ -282,7 +287,9 @@ class Outbox:
             connection.execute("BEGIN IMMEDIATE")
             if connection.execute("SELECT number FROM fence").fetchone()[0] != self._fencing:
                 connection.execute("ROLLBACK")
-                raise Fenced("another sync process has taken over", hint="This one stops; nothing is lost.")
+                raise Fenced(
+                    Phrase("another sync process has taken over"), hint=Phrase("This one stops; nothing is lost.")
+                )
             change(connection)
             connection.execute("COMMIT")
         except sqlite3.Error as fault:
@@ -303,7 +310,7 @@ class Outbox:
                         return rows
                     here = found[-1][0] if len(found) == most_rows else high
         except sqlite3.Error as fault:
-            raise trouble(self._path, fault, "the log cannot be read") from fault
+            raise trouble(self._path, fault, Phrase("the log cannot be read")) from fault
         return []
 
     def _without_rows(self, lane: Lane) -> Batch | None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ..core.errors import LogError
 from ..core.model import StreamHeader
+from ..core.phrases import Phrase
 from .log_file import last_sound_row, open_log_read_only, read_header
 
 _STREAMS = "SELECT stream, header, first_position, tail_counts FROM stream ORDER BY stream"
@@ -30,7 +31,7 @@ def dispensed_since(path: Path, since_ms: int) -> dict[str, int]:
         finally:
             connection.close()
     except sqlite3.Error as fault:
-        raise LogError(f"the log {path} cannot be read: {fault}") from fault
+        raise LogError(Phrase("the log {path} cannot be read: {fault}", path=path, fault=fault)) from fault
 
 
 def _dispensed(connection: sqlite3.Connection, since_ms: int) -> dict[str, int]:

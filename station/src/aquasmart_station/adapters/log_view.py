@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ..core.errors import LogError
 from ..core.model import Row, StreamHeader
+from ..core.phrases import Phrase
 from ..core.retention import DAY_MS, DiskUse, record_bytes
 from .log_file import last_sound_row, open_log_read_only, read_header
 from .log_space import disk_use
@@ -82,7 +83,7 @@ class LogView:
         try:
             return [self._standing(*values) for values in self._connection.execute(_STREAMS).fetchall()]
         except sqlite3.Error as fault:
-            raise LogError(f"the log {self._path} cannot be read: {fault}") from fault
+            raise LogError(Phrase("the log {path} cannot be read: {fault}", path=self._path, fault=fault)) from fault
 
     def _standing(
         self,
@@ -120,7 +121,7 @@ class LogView:
         try:
             return self._usage()
         except sqlite3.Error as fault:
-            raise LogError(f"the log {self._path} cannot be read: {fault}") from fault
+            raise LogError(Phrase("the log {path} cannot be read: {fault}", path=self._path, fault=fault)) from fault
 
     def _usage(self) -> Usage:
         use = disk_use(self._connection, self._path)
@@ -172,14 +173,14 @@ class LogView:
             first = min((p for (p,) in self._connection.execute(_WANTED).fetchall()), default=last - 1) + 1
             return [self._at(min(last, first + (last - first) * part // 1000))[1] for part in per_mille]
         except (sqlite3.Error, TypeError) as fault:
-            raise LogError(f"the log {self._path} cannot be read: {fault}") from fault
+            raise LogError(Phrase("the log {path} cannot be read: {fault}", path=self._path, fault=fault)) from fault
 
     def takeovers(self) -> int:
         """How often a sync process has taken this log over: the fencing number."""
         try:
             return int(self._connection.execute("SELECT number FROM fence").fetchone()[0])
         except sqlite3.Error as fault:
-            raise LogError(f"the log {self._path} cannot be read: {fault}") from fault
+            raise LogError(Phrase("the log {path} cannot be read: {fault}", path=self._path, fault=fault)) from fault
 
     def last_position(self) -> int:
         return int(self._connection.execute("SELECT coalesce(max(position), 0) FROM event").fetchone()[0])

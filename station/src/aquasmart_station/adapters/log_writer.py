@@ -14,6 +14,7 @@ from uuid import UUID
 from ..core.boot_clock import BootOffset
 from ..core.encoding import compact
 from ..core.model import Draft, Resume, Row, StreamHeader
+from ..core.phrases import Phrase
 from .log_clock import boot_offsets, note_boot_offset
 from .log_file import header_text, last_sound_row, open_log, read_header, rolled_back, trouble
 from .log_rows import row_crc32
@@ -65,7 +66,7 @@ class LogWriter:
             self._close_former_streams(connection)
         except sqlite3.Error as fault:
             self.close()
-            raise trouble(self._path, fault, f"the log {self._path} cannot be read") from fault
+            raise trouble(self._path, fault, Phrase("the log {path} cannot be read", path=self._path)) from fault
 
     def close(self) -> None:
         if self._connection is not None:
@@ -107,7 +108,7 @@ class LogWriter:
         except sqlite3.Error as fault:
             if not rolled_back(connection):
                 self.close()  # which rolls back whatever it was; the next call opens another
-            raise trouble(self._path, fault, "the log cannot be written") from fault
+            raise trouble(self._path, fault, Phrase("the log cannot be written")) from fault
         rows, self._found = self._found, []
         return rows
 
@@ -121,7 +122,7 @@ class LogWriter:
         try:
             self._settle(self._connected())
         except sqlite3.Error as fault:
-            raise trouble(self._path, fault, "the log cannot be read") from fault
+            raise trouble(self._path, fault, Phrase("the log cannot be read")) from fault
         # Told to the caller, who no longer offers these: the next append must not skip any for them.
         landed, self._found = len(self._found), []
         return landed
@@ -134,21 +135,21 @@ class LogWriter:
             )
             return found.fetchone() is not None
         except sqlite3.Error as fault:
-            raise trouble(self._path, fault, "the log cannot be read") from fault
+            raise trouble(self._path, fault, Phrase("the log cannot be read")) from fault
 
     def boot_offset(self, boot_id: str) -> BootOffset | None:
         """What is known of the wall clock of a boot. Raises LogError."""
         try:
             return boot_offsets(self._connected()).get(boot_id)
         except sqlite3.Error as fault:
-            raise trouble(self._path, fault, "the log cannot be read") from fault
+            raise trouble(self._path, fault, Phrase("the log cannot be read")) from fault
 
     def note_boot_offset(self, boot_id: str, offset: BootOffset) -> None:
         """Store it, in a transaction of its own. Raises LogError; then the same may be tried again."""
         try:
             note_boot_offset(self._connected(), boot_id, offset)
         except sqlite3.Error as fault:
-            raise trouble(self._path, fault, "the boot's time cannot be recorded") from fault
+            raise trouble(self._path, fault, Phrase("the boot's time cannot be recorded")) from fault
 
     def _connected(self) -> sqlite3.Connection:
         if self._connection is None:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ..core.errors import Fenced, OpsError
+from ..core.phrases import Phrase
 from .durable_files import hand_to_folders_owner
 from .log_file import damaged_text, run_script
 
@@ -101,7 +102,7 @@ class OpsFile:
 
     def _check_fence(self, connection: sqlite3.Connection) -> None:
         if connection.execute("SELECT number FROM fence").fetchone()[0] != self._fence:
-            raise Fenced("another sync has taken over", hint="Nothing to do: that one goes on.")
+            raise Fenced(Phrase("another sync has taken over"), hint=Phrase("Nothing to do: that one goes on."))
 
     def _open(self) -> sqlite3.Connection:
         if self._connection is None:
@@ -120,7 +121,9 @@ class OpsFile:
         self.close()
         code = getattr(fault, "sqlite_errorcode", 0) & 0xFF
         kind = OpsDamaged if code in _DAMAGED else OpsError
-        hint = "Sync sets the file aside and begins a new one." if kind is OpsDamaged else "Is there room on the disk?"
+        hint = Phrase("Is there room on the disk?")
+        if kind is OpsDamaged:
+            hint = Phrase("Sync sets the file aside and begins a new one.")
         return kind(f"{self.path}: {fault}", hint=hint)
 
 
@@ -145,7 +148,10 @@ def _set_up(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA journal_size_limit = 1048576")
     version = _version(connection)
     if version >= NEXT_MAJOR:
-        raise OpsError(f"the schema {version} of ops.db is of another major", hint="Start the newer software again.")
+        raise OpsError(
+            Phrase("the schema {version} of ops.db is of another major", version=version),
+            hint=Phrase("Start the newer software again."),
+        )
     if version >= SCHEMA_VERSION:
         return
     connection.execute("BEGIN EXCLUSIVE")

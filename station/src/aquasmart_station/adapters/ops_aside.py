@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..core.errors import OpsError
+from ..core.phrases import Phrase
 from .durable_files import sync_folder
 
 
@@ -22,5 +23,8 @@ def set_aside(path: Path, now_ms: int) -> Path:
                 part.rename(target.with_name(target.name + end))
         sync_folder(path.parent)
     except OSError as fault:
-        raise OpsError(f"{path} cannot be set aside: {fault.strerror}", hint="Is the disk writable?") from fault
+        raise OpsError(
+            Phrase("{path} cannot be set aside: {strerror}", path=path, strerror=fault.strerror),
+            hint=Phrase("Is the disk writable?"),
+        ) from fault
     return target

@@ -14,6 +14,7 @@ import os
 from pathlib import Path
 
 from ..core.errors import StationError
+from ..core.phrases import Phrase
 from .durable_files import sync_folder
 
 PRIVATE, GROUP, PUBLIC = 0o600, 0o640, 0o644
@@ -44,7 +45,8 @@ def put(path: Path, text: str, mode: int) -> bool:
         sync_folder(path.parent)
     except OSError as fault:
         raise CannotWrite(
-            f"{path} cannot be written: {fault.strerror}", hint="Run it as root, on a partition that can be written."
+            Phrase("{path} cannot be written: {strerror}", path=path, strerror=fault.strerror),
+            hint=Phrase("Run it as root, on a partition that can be written."),
         ) from fault
     return True
 
@@ -60,7 +62,10 @@ def point(link: Path, target: str) -> bool:
         os.rename(fresh, link)  # noqa: PTH104
         sync_folder(link.parent)
     except OSError as fault:
-        raise CannotWrite(f"{link} cannot be made: {fault.strerror}", hint="Run it as root.") from fault
+        raise CannotWrite(
+            Phrase("{link} cannot be made: {strerror}", link=link, strerror=fault.strerror),
+            hint=Phrase("Run it as root."),
+        ) from fault
     return True
 
 
@@ -83,7 +88,7 @@ def remove(path: Path) -> None:
     except FileNotFoundError:
         return
     except OSError as fault:
-        raise CannotWrite(f"{path} cannot be removed: {fault.strerror}") from fault
+        raise CannotWrite(Phrase("{path} cannot be removed: {strerror}", path=path, strerror=fault.strerror)) from fault
 
 
 class Wiping:
@@ -125,8 +130,10 @@ class Wiping:
                 os.close(descriptor)
         except OSError as fault:
             raise CannotWrite(
-                f"the secrets in {path} cannot be wiped: {fault.strerror}",
-                hint="The station is provisioned. Remove the file yourself, or make its partition writable and repeat.",
+                Phrase("the secrets in {path} cannot be wiped: {strerror}", path=path, strerror=fault.strerror),
+                hint=Phrase(
+                    "The station is provisioned. Remove the file yourself, or make its partition writable and repeat."
+                ),
             ) from fault
         remove(self._intent)
 

@@ -13,6 +13,7 @@ import threading
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from ..core.phrases import Phrase
 from .tls import TlsSettings, UnusableFile, context_for, tls_words
 
 
@@ -42,7 +43,7 @@ def look_up(host: str, port: int, within_s: float) -> list[str]:
     try:
         answer = answers.get(timeout=within_s)
     except queue.Empty:
-        raise Unreachable("no answer from any name server") from None
+        raise Unreachable(Phrase("no answer from any name server")) from None
     if isinstance(answer, OSError):
         raise Unreachable(answer.strerror or str(answer))
     return answer

@@ -17,6 +17,7 @@ from uuid import UUID
 
 from ..core.errors import LogError
 from ..core.model import Row, StreamHeader
+from ..core.phrases import Phrase
 from .examination import header_is_sound
 from .log_file import log_fault, open_log, read_header
 from .log_rows import row_crc32_of
@@ -101,7 +102,7 @@ def salvage(damaged: Path, fresh: Path, *, skip_unreadable: bool = False) -> Fig
         connection.execute("UPDATE fence SET number = max(number, ?)", (found.fence,))
         _count(connection, found, figures)
     except sqlite3.Error as fault:
-        raise log_fault(fault, f"the salvaged log cannot be written: {fault}") from fault
+        raise log_fault(fault, Phrase("the salvaged log cannot be written: {fault}", fault=fault)) from fault
     finally:
         connection.close()
     return figures
@@ -114,13 +115,14 @@ def seal(fresh: Path) -> None:
         busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         said = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
     except sqlite3.Error as fault:
-        raise log_fault(fault, f"the salvaged log cannot be finished: {fault}") from fault
+        raise log_fault(fault, Phrase("the salvaged log cannot be finished: {fault}", fault=fault)) from fault
     finally:
         connection.close()
     leftovers = [part for part in ("-wal", "-shm") if fresh.with_name(fresh.name + part).exists()]
     if busy or said != "ok" or leftovers:
         raise LogError(
-            f"the salvaged log is not whole: {said} {' '.join(leftovers)}".strip(), hint="Run `aquasmart check` again."
+            f"the salvaged log is not whole: {said} {' '.join(leftovers)}".strip(),
+            hint=Phrase("Run `aquasmart check` again."),
         )
 
 

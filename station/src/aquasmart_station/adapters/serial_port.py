@@ -18,6 +18,8 @@ from aquasmart_station.core.errors import BadFrame, LinkDown, NoAnswer
 from aquasmart_station.core.model import Reading, Stamp
 from aquasmart_station.meters.driver import Driver, LineSettings
 
+from ..core.phrases import Phrase, joined
+
 CHUNK = 512
 """Bytes taken at once; the longest answer of any meter here is shorter."""
 
@@ -64,7 +66,7 @@ class SerialLine:
             self._port.reset_input_buffer()
         except _FAULTS as error:
             self.close()
-            raise self._down(f"cannot open {self._path}", error) from error
+            raise self._down(Phrase("cannot open {path}", path=self._path), error) from error
         self._quiet_until_ns = 0
 
     def close(self) -> None:
@@ -84,7 +86,7 @@ class SerialLine:
         driver's longest answer and then drops what came late: RTU frames have no transaction id.
         """
         if self._port is None:
-            raise LinkDown(f"{self._path} is not open")
+            raise LinkDown(Phrase("{path} is not open", path=self._path))
         try:
             return self._exchange(self._port, request, driver, deadline_ns)
         except (NoAnswer, BadFrame):
@@ -94,7 +96,7 @@ class SerialLine:
         except _FAULTS as error:
             driver.reset()
             self.close()
-            raise self._down(f"lost {self._path}", error) from error
+            raise self._down(Phrase("lost {path}", path=self._path), error) from error
 
     def _exchange(self, port: serial.Serial, request: bytes, driver: Driver, deadline_ns: int | None) -> Reading:
         self._stay_quiet(port)
@@ -107,8 +109,10 @@ class SerialLine:
             remaining_ns = deadline_ns - self._mono_ns()
             if remaining_ns <= 0 or not select.select([_descriptor(port)], [], [], remaining_ns / 1e9)[0]:
                 raise NoAnswer(
-                    f"no answer on {self._path}" if not received else f"half an answer on {self._path}",
-                    hint="Is the meter powered, are A and B the right way round, do baud and address match?",
+                    Phrase("half an answer on {port}", port=self._path)
+                    if received
+                    else Phrase("no answer on {port}", port=self._path),
+                    hint=Phrase("Is the meter powered, are A and B the right way round, do baud and address match?"),
                 )
             data = os.read(_descriptor(port), CHUNK)
             if not data:
@@ -135,7 +139,10 @@ class SerialLine:
             raise OSError(f"{self._path} takes no more bytes")
 
     def _down(self, what: str, error: Exception) -> LinkDown:
-        return LinkDown(f"{what}: {error}", hint="Is the adapter plugged in, and does no other program use the port?")
+        return LinkDown(
+            joined(": ", (what, str(error))),
+            hint=Phrase("Is the adapter plugged in, and does no other program use the port?"),
+        )
 
 
 def _descriptor(port: serial.Serial) -> int:

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 from ..core.errors import StationError
+from ..core.phrases import Phrase
 
 BUILD_EPOCH = Path("/usr/lib/clock-epoch")
 """Its modification time is when the image was built (systemd's own convention, systemd.time-epoch)."""
@@ -26,7 +27,8 @@ def set_clock(wall_ms: int) -> None:
         time.clock_settime_ns(time.CLOCK_REALTIME, wall_ms * 1_000_000)
     except OSError as fault:
         if fault.errno != errno.EPERM:
-            raise StationError(f"the clock cannot be set: {fault.strerror}") from fault
+            raise StationError(Phrase("the clock cannot be set: {strerror}", strerror=fault.strerror)) from fault
         raise StationError(
-            "the clock cannot be set: not permitted", hint="Run it as root, or with CAP_SYS_TIME as its unit does."
+            Phrase("the clock cannot be set: not permitted"),
+            hint=Phrase("Run it as root, or with CAP_SYS_TIME as its unit does."),
         ) from fault

@@ -12,6 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..core.phrases import Phrase
+
 
 @dataclass(frozen=True, slots=True)
 class TlsSettings:
@@ -81,9 +83,17 @@ def _load(path: Path, load: Callable[[], None]) -> None:
     try:
         load()
     except ssl.SSLError as fault:
-        raise UnusableFile(f"{path} cannot be used: it does not hold what it should, in PEM ({fault.reason})") from None
+        raise UnusableFile(
+            Phrase(
+                "{path} cannot be used: it does not hold what it should, in PEM ({reason})",
+                path=path,
+                reason=fault.reason,
+            )
+        ) from None
     except (OSError, ValueError) as fault:
-        raise UnusableFile(f"{path} cannot be used: {getattr(fault, 'strerror', None) or fault}") from None
+        raise UnusableFile(
+            Phrase("{path} cannot be used: {why}", path=path, why=getattr(fault, "strerror", None) or fault)
+        ) from None
 
 
 _VERIFY_WORDS = {
@@ -100,16 +110,22 @@ _VERIFY_WORDS = {
 """By OpenSSL's X509_V_ERR codes (x509_vfy.h)."""
 
 _ALERT_WORDS = (
-    ("CERTIFICATE_REQUIRED", "the cloud asks for a client certificate (cloud.client_certificate_file)"),
-    ("ALERT_CERTIFICATE_EXPIRED", "the cloud refuses this station's client certificate: it has expired"),
-    ("ALERT_CERTIFICATE_REVOKED", "the cloud refuses this station's client certificate: it has been revoked"),
-    ("ALERT_UNKNOWN_CA", "the cloud refuses this station's client certificate: it does not know who issued it"),
-    ("ALERT_BAD_CERTIFICATE", "the cloud refuses this station's client certificate"),
-    ("ALERT_PROTOCOL_VERSION", "the cloud, or a box on the way, speaks TLS 1.2 at most (cloud.tls_1_2 allows it)"),
-    ("UNSUPPORTED_PROTOCOL", "the cloud, or a box on the way, speaks TLS 1.2 at most (cloud.tls_1_2 allows it)"),
-    ("WRONG_VERSION_NUMBER", "what answers at the cloud's address does not speak TLS"),
-    ("UNEXPECTED_EOF", "the connection broke off during TLS"),
-    ("EOF OCCURRED", "the connection broke off during TLS"),
+    ("CERTIFICATE_REQUIRED", Phrase("the cloud asks for a client certificate (cloud.client_certificate_file)")),
+    ("ALERT_CERTIFICATE_EXPIRED", Phrase("the cloud refuses this station's client certificate: it has expired")),
+    ("ALERT_CERTIFICATE_REVOKED", Phrase("the cloud refuses this station's client certificate: it has been revoked")),
+    ("ALERT_UNKNOWN_CA", Phrase("the cloud refuses this station's client certificate: it does not know who issued it")),
+    ("ALERT_BAD_CERTIFICATE", Phrase("the cloud refuses this station's client certificate")),
+    (
+        "ALERT_PROTOCOL_VERSION",
+        Phrase("the cloud, or a box on the way, speaks TLS 1.2 at most (cloud.tls_1_2 allows it)"),
+    ),
+    (
+        "UNSUPPORTED_PROTOCOL",
+        Phrase("the cloud, or a box on the way, speaks TLS 1.2 at most (cloud.tls_1_2 allows it)"),
+    ),
+    ("WRONG_VERSION_NUMBER", Phrase("what answers at the cloud's address does not speak TLS")),
+    ("UNEXPECTED_EOF", Phrase("the connection broke off during TLS")),
+    ("EOF OCCURRED", Phrase("the connection broke off during TLS")),
 )
 
 
@@ -120,12 +136,12 @@ def tls_words(fault: BaseException) -> str | None:
         return None
     if isinstance(inner, ssl.SSLCertVerificationError):
         told = _VERIFY_WORDS.get(inner.verify_code)
-        return told or f"the cloud's certificate does not verify: {inner.verify_message}"
+        return told or Phrase("the cloud's certificate does not verify: {why}", why=inner.verify_message)
     said = f"{inner.reason or ''} {inner}".upper()
     for sign, words in _ALERT_WORDS:
         if sign in said:
             return words
-    return f"TLS failed: {inner.reason or inner}"[:200]
+    return Phrase("TLS failed: {why}", why=str(inner.reason or inner)[:188])
 
 
 def _ssl_error(fault: BaseException) -> ssl.SSLError | None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from ..config import load_config
+from .words import tr
 
 
 @click.command()
@@ -41,6 +42,6 @@ def bundle(config_path: Path, target: Path | None, *, send: bool, as_json: bool)
     if as_json:
         click.echo(json.dumps({"file": str(path), "bytes": size, "operation": number}))
         return
-    click.echo(f"{path}: {size / 1024:.0f} KiB, no key and no password in it")
+    click.echo(tr("{path}: {size:.0f} KiB, no key and no password in it", path=path, size=size / 1024))
     if number is not None:
-        click.echo(f"the cloud is told as operation {number}")
+        click.echo(tr("the cloud is told as operation {number}", number=number))

@@ -14,6 +14,7 @@ import click
 
 from ..config import load_config
 from ..core.errors import LogBusy
+from .words import shown, tr
 
 if TYPE_CHECKING:
     from ..services.check import Verdict
@@ -34,7 +35,7 @@ def check(context: click.Context, *, full: bool, as_json: bool) -> None:
     try:
         verdict = checker(load_config(config_path, secrets=False)).check(full=full)
     except LogBusy as fault:
-        click.echo(f"aquasmart: {fault}", err=True)
+        click.echo(f"aquasmart: {shown(fault.message)}", err=True)
         context.exit(BUSY)
     show(verdict, as_json=as_json)
     context.exit(_STATUS.get(verdict.state, 0))
@@ -50,22 +51,26 @@ def show(verdict: Verdict, *, as_json: bool) -> None:
     looked = _looked(verdict)
     match verdict.state:
         case "none":
-            click.echo("there is no log yet; the reader makes it")
+            click.echo(tr("there is no log yet; the reader makes it"))
         case "sound":
-            click.echo(f"the log is sound: {looked}")
+            click.echo(tr("the log is sound: {looked}", looked=looked))
         case "busy":
-            click.echo(f"reader or sync hold the log; looked at only, no damage seen: {looked}")
+            click.echo(tr("reader or sync hold the log; looked at only, no damage seen: {looked}", looked=looked))
         case "damaged":
-            click.echo(f"the log is DAMAGED: {verdict.reason}")
-            click.echo("Reader or sync hold it, so nothing was touched. Stop both and run `aquasmart check` again.")
+            click.echo(tr("the log is DAMAGED: {reason}", reason=verdict.reason))
+            click.echo(tr("Reader or sync hold it, so nothing was touched. Stop both and run `aquasmart check` again."))
         case "salvaged" if verdict.figures is not None:
-            click.echo("the log was DAMAGED and has been salvaged; reader and sync may start")
+            click.echo(tr("the log was DAMAGED and has been salvaged; reader and sync may start"))
             for line in report_lines(verdict.reason, verdict.figures):
-                click.echo(f"  {line}")
-            click.echo(f"the damaged files and this report are in {verdict.folder}")
+                click.echo(f"  {shown(line)}")
+            click.echo(tr("the damaged files and this report are in {folder}", folder=verdict.folder))
 
 
 def _looked(verdict: Verdict) -> str:
     found = verdict.examination
-    rows = f"{found.rows} rows verified" if found.all_rows else f"the latest {found.rows} rows verified"
-    return rows + {"cut short by time": "; structure in part (--full looks at all of it)"}.get(found.structure, "")
+    rows = tr("{n} rows verified", n=found.rows)
+    if not found.all_rows:
+        rows = tr("the latest {n} rows verified", n=found.rows)
+    if found.structure == "cut short by time":
+        return tr("{rows}; structure in part (--full looks at all of it)", rows=rows)
+    return rows

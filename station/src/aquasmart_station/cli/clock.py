@@ -8,6 +8,8 @@ from pathlib import Path
 
 import click
 
+from .words import shown, tr
+
 
 @click.command()
 @click.option("--raise", "to_raise", is_flag=True, help="Set a clock that stands below its floor to it (at boot).")
@@ -27,16 +29,20 @@ def clock(context: click.Context, *, to_raise: bool, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(report.document() | {"raised": raised}, indent=2))
         return
-    click.echo(f"clock    {_shown(report.wall_ms)}  {report.quality}")
-    click.echo(f"floor    {_shown(report.floor_ms)}  {report.floor_source}")
+    click.echo(f"{tr('clock'):8} {_shown(report.wall_ms)}  {report.quality}")
+    click.echo(f"{tr('floor'):8} {_shown(report.floor_ms)}  {shown(report.floor_source)}")
     if report.boot is not None:
-        click.echo(f"boot     its time is known ({report.boot.source}); earlier events are sent with it")
+        known = tr("its time is known ({source}); earlier events are sent with it", source=report.boot.source)
+        click.echo(f"{tr('boot'):8} {known}")
     elif report.quality == "unset":
-        click.echo("boot     its time is not known yet: events keep their order and get their time when it is")
+        unknown = tr("its time is not known yet: events keep their order and get their time when it is")
+        click.echo(f"{tr('boot'):8} {unknown}")
     if raised:
-        click.echo("the clock stood below its floor and has been set to it")
+        click.echo(tr("the clock stood below its floor and has been set to it"))
     elif report.behind_ms:
-        click.echo("the clock stands BELOW its floor: connect the network, or run `aquasmart clock --raise` as root")
+        click.echo(
+            tr("the clock stands BELOW its floor: connect the network, or run `aquasmart clock --raise` as root")
+        )
 
 
 def _shown(ms: int) -> str:

@@ -8,6 +8,8 @@ from pathlib import Path
 import click
 from click.shell_completion import get_completion_class
 
+from .words import tr
+
 SHELLS = ("bash", "zsh", "fish")
 FILES = {
     "bash": Path(".local/share/bash-completion/completions/aquasmart"),
@@ -33,13 +35,15 @@ def completion(shell: str | None, *, install: bool) -> None:
     """Completion of words for SHELL (default: the one in use). The packages install it for everybody."""
     used = shell or Path(os.environ.get("SHELL", "bash")).name
     if used not in SHELLS:
-        raise click.UsageError(f"no completion for {used}; there is one for {', '.join(SHELLS)}")
+        raise click.UsageError(
+            tr("no completion for {used}; there is one for {shells}", used=used, shells=", ".join(SHELLS))
+        )
     if not install:
         click.echo(script(used), nl=False)
         return
     path = Path.home() / FILES[used]
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(script(used))
-    click.echo(f"{path} is written; new shells complete")
+    click.echo(tr("{path} is written; new shells complete", path=path))
     if used == "zsh":
-        click.echo("zsh needs, before compinit in ~/.zshrc:  fpath+=(~/.local/share/zsh/site-functions)")
+        click.echo(tr("zsh needs, before compinit in ~/.zshrc:  fpath+=(~/.local/share/zsh/site-functions)"))

@@ -13,6 +13,7 @@ import click
 
 from ..config import load_config
 from ..core.showing import litres
+from .words import tr, trn
 
 if TYPE_CHECKING:
     from ..adapters.log_dead_letters import DeadLetter
@@ -36,17 +37,17 @@ def list_letters(config_path: Path, *, as_json: bool) -> None:
         return
     for each in letters:
         document = each.document()
-        resent = "  sent again" if each.resent_at_ms else ""
+        resent = "  " + tr("sent again") if each.resent_at_ms else ""
         click.echo(
-            f"{each.name}  {each.header.meter_id or 'station'}  {document['row']['kind']}  "
+            f"{each.name}  {each.header.meter_id or tr('station')}  {document['row']['kind']}  "
             f"{litres(document['volume_ul'], 6)} L  {each.code}: {each.detail}{resent}"
         )
     if letters:
         click.echo(
-            "`aquasmart dead-letters show NAME` says more; `retry NAME` sends one again once the cloud is mended"
+            tr("`aquasmart dead-letters show NAME` says more; `retry NAME` sends one again once the cloud is mended")
         )
     else:
-        click.echo("no dead letters: the cloud has refused nothing for good")
+        click.echo(tr("no dead letters: the cloud has refused nothing for good"))
 
 
 @dead_letters.command()
@@ -65,7 +66,7 @@ def show(config_path: Path, name: str, *, as_json: bool) -> None:
             value = datetime.fromtimestamp(value / 1000, UTC).isoformat(timespec="seconds")  # noqa: PLW2901
         text = json.dumps(value, ensure_ascii=False) if isinstance(value, dict) else value
         click.echo(f"{key}: {'-' if text is None else text}")
-    click.echo(f"the cloud's log has the refusal under trace {letter.trace_id}")
+    click.echo(tr("the cloud's log has the refusal under trace {trace_id}", trace_id=letter.trace_id))
 
 
 @dead_letters.command()
@@ -84,7 +85,12 @@ def retry(config_path: Path, name: str, *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"operation": number, "dead_letter": letter.name}))
     else:
-        click.echo(f"queued as operation {number}; `aquasmart operations show {number}` says what became of it")
+        click.echo(
+            tr(
+                "queued as operation {number}; `aquasmart operations show {number}` says what became of it",
+                number=number,
+            )
+        )
 
 
 @dead_letters.command()
@@ -98,11 +104,13 @@ def export(config_path: Path, target: Path, *, as_json: bool) -> None:
     try:
         target.write_text(text, "utf-8")
     except OSError as fault:
-        raise click.ClickException(f"{target} cannot be written: {fault.strerror}") from fault
+        raise click.ClickException(
+            tr("{target} cannot be written: {strerror}", target=target, strerror=fault.strerror)
+        ) from fault
     if as_json:
         click.echo(json.dumps({"file": str(target), "dead_letters": len(letters)}))
     else:
-        click.echo(f"{target}: {len(letters)} dead letter{'s' if len(letters) != 1 else ''}")
+        click.echo(trn("{path}: {n} dead letter", "{path}: {n} dead letters", len(letters), path=target))
 
 
 def _all(config_path: Path) -> list[DeadLetter]:
@@ -120,5 +128,11 @@ def _named(config_path: Path, name: str) -> DeadLetter:
     ]
     if len(found) == 1:
         return found[0]
-    what = "more than one dead letter begins with" if found else "there is no dead letter"
-    raise click.ClickException(f"{what} {name!r}; `aquasmart dead-letters list` shows those that there are")
+    text = tr(
+        "there is no dead letter {name}; `aquasmart dead-letters list` shows those that there are", name=repr(name)
+    )
+    if found:
+        text = tr(
+            "more than one dead letter begins with {name}; `aquasmart dead-letters list` shows them", name=repr(name)
+        )
+    raise click.ClickException(text)

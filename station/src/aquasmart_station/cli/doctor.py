@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from ..config import load_config
+from .words import shown
 
 WARNINGS, FAULTS = 3, 1
 _MARKS = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "fault": ("✗", "red")}
@@ -30,9 +31,9 @@ def doctor(context: click.Context, *, offline: bool, as_json: bool) -> None:
         found.append(finding)
         if not as_json:
             mark, colour = _MARKS[finding.verdict]
-            click.echo(f"{click.style(mark, fg=colour)} {finding.check}: {finding.text}")
+            click.echo(f"{click.style(mark, fg=colour)} {shown(finding.check)}: {shown(finding.text)}")
             if finding.next:
-                click.echo(f"    → {finding.next}")
+                click.echo(f"    → {shown(finding.next)}")
     if as_json:
         click.echo(json.dumps({"findings": [one.document() for one in found]}, indent=2, ensure_ascii=False))
     verdicts = {finding.verdict for finding in found}

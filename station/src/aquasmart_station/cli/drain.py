@@ -12,7 +12,10 @@ from typing import TYPE_CHECKING
 import click
 
 from ..config import Config, load_config
+from ..core.phrases import Phrase
+from ..core.showing import state_words
 from .asking import ask
+from .words import shown, tr, trn
 
 if TYPE_CHECKING:
     from ..adapters.ops import OpsFile
@@ -53,7 +56,7 @@ class Backlog:
         done = sum(min(acked.get(n, first), last) - first for n, (first, last) in self._until.items())
         said = read_service(self._config.live_path, "sync_state")
         total = sum(last - first for first, last in self._until.values())
-        return Progress(max(0, done), total, running_state(said), said.text if said else "sync does not run")
+        return Progress(max(0, done), total, running_state(said), said.text if said else Phrase("sync does not run"))
 
 
 @click.command()
@@ -74,15 +77,17 @@ def drain(context: click.Context, *, wait: bool, timeout_s: float | None, as_jso
     number = ask(ops, "drain", {})
     if not wait:
         now = backlog.look()
-        _end(now, asked=number, as_json=as_json, words="asked; `aquasmart drain --wait` shows how it goes")
+        _end(now, asked=number, as_json=as_json, words=tr("asked; `aquasmart drain --wait` shows how it goes"))
         return
     try:
         now = _watch(backlog, ops, number, timeout_s, as_json=as_json)
     except KeyboardInterrupt:
-        click.echo("\nnot waiting any longer; sync goes on", err=True)
+        click.echo("\n" + tr("not waiting any longer; sync goes on"), err=True)
         context.exit(130)
     delivered = now.done >= now.total
-    words = "everything is delivered" if delivered else f"{now.total - now.done} events still wait; sync goes on"
+    words = tr("everything is delivered")
+    if not delivered:
+        words = trn("{n} event still waits; sync goes on", "{n} events still wait; sync goes on", now.total - now.done)
     _end(now, asked=number, as_json=as_json, words=words)
     context.exit(0 if delivered else NOT_YET)
 
@@ -102,7 +107,7 @@ def _watch(backlog: Backlog, ops: OpsFile, number: int, timeout_s: float | None,
             ops,
             number,
             timeout_s,
-            lambda now: bar.update(task, completed=now.done, total=now.total, words=now.text[:60]),
+            lambda now: bar.update(task, completed=now.done, total=now.total, words=shown(now.text)[:60]),
             0.0,
         )
 
@@ -132,7 +137,8 @@ def _until(
 
 
 def _line(now: Progress) -> None:
-    click.echo(f"{now.done} of {now.total} events  {now.state}: {now.text}")
+    of = tr("{done} of {total} events", done=now.done, total=now.total)
+    click.echo(f"{of}  {shown(state_words(now.state))}: {shown(now.text)}")
 
 
 def _end(now: Progress, *, asked: int, as_json: bool, words: str) -> None:
@@ -141,5 +147,5 @@ def _end(now: Progress, *, asked: int, as_json: bool, words: str) -> None:
         click.echo(json.dumps(figures))
         return
     if now.state in {"not-running", "stopped"}:
-        click.echo("sync does not run: systemctl start aquasmart-sync", err=True)
+        click.echo(tr("sync does not run: systemctl start aquasmart-sync"), err=True)
     click.echo(words)

@@ -1,7 +1,7 @@
-"""Where `aquasmart` begins. The two services start without the command line's machinery, which is a fifth of a reader.
+"""Where `aquasmart` begins. The services start without the command line's machinery, which is a fifth of a reader.
 
-Only the plain form that systemd uses is taken here: `aquasmart [--config FILE] reader|sync`. Everything else, a wrong
-word or `--help` included, goes to cli/main.py, which knows the same two commands.
+Only the plain form that systemd uses is taken here: `aquasmart [--config FILE] reader|sync|update-agent`. Everything
+else, a wrong word or `--help` included, goes to cli/main.py, which knows the same commands.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 DEFAULT_CONFIG = Path("/etc/aquasmart/station.toml")
 EX_CONFIG = 78
 LOOK_AGAIN_S = 10.0
+SERVICES = frozenset({"reader", "sync", "update-agent"})
 
 
 def main() -> None:
@@ -40,7 +41,7 @@ def plain_service(words: Sequence[str], environment: Mapping[str, str]) -> tuple
         path, rest = rest[1], rest[2:]
     elif rest and rest[0].startswith("--config="):
         path, rest = rest[0].partition("=")[2], rest[1:]
-    return (rest[0], Path(path)) if len(rest) == 1 and rest[0] in {"reader", "sync"} and str(path) else None
+    return (rest[0], Path(path)) if len(rest) == 1 and rest[0] in SERVICES and str(path) else None
 
 
 def serve(name: str, config_path: Path) -> int:
@@ -58,10 +59,14 @@ def serve(name: str, config_path: Path) -> int:
 
             # Counting needs no key: a station whose key is missing or spoilt still counts.
             run_reader(load_config(config_path, secrets=False))
-        else:
+        elif name == "sync":
             from ..wiring.syncing import run_sync
 
             run_sync(load_config(config_path))
+        else:
+            from ..wiring.updating import run_update_agent
+
+            run_update_agent(load_config(config_path))
     except KeyboardInterrupt:
         return 130
     except StationError as fault:

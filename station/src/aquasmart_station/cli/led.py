@@ -9,6 +9,7 @@ import click
 
 from ..config import load_config
 from ..core.led import PATTERNS, Health
+from .words import shown, tr
 
 
 @click.command()
@@ -18,7 +19,7 @@ from ..core.led import PATTERNS, Health
 def led(config_path: Path, *, card: bool, as_json: bool) -> None:
     """Drive the health LED, until SIGTERM."""
     if as_json and not card:
-        raise click.UsageError("--json goes with --card")
+        raise click.UsageError(tr("--json goes with --card"))
     if card:
         click.echo(_document() if as_json else "\n".join(card_lines()))
         return
@@ -31,7 +32,7 @@ def card_lines() -> list[str]:
     """The card: a line for each pattern, drawn in steps of 120 ms."""
     drawn = {each: _drawn(PATTERNS[each].steps_ms) for each in reversed(Health)}
     width = max(map(len, drawn.values()))
-    return [f"{drawn[each]:{width}}  {each.word}: {each.remedy}" for each in drawn]
+    return [f"{drawn[each]:{width}}  {shown(each.word)}: {shown(each.remedy)}" for each in drawn]
 
 
 def _drawn(steps_ms: tuple[int, ...]) -> str:

@@ -11,8 +11,10 @@ from typing import Any
 import click
 
 from ..config import load_config
+from ..core.phrases import joined
 from ..core.showing import litres
 from .check import BUSY, DAMAGED, SALVAGED, show
+from .words import tr
 
 
 @click.group()
@@ -36,13 +38,26 @@ def verify(context: click.Context, *, as_json: bool) -> None:
 
 
 def _show_report(report: dict[str, Any]) -> None:
-    click.echo(f"{report['rows']} rows in {report['streams']} streams, {report['bad_rows']} with a wrong checksum")
-    click.echo(f"{report['pending']} events ({litres(report['pending_ul'], 6)} L) not yet acknowledged by the cloud")
+    click.echo(
+        tr(
+            "{rows} rows in {streams} streams, {bad_rows} with a wrong checksum",
+            rows=report["rows"],
+            streams=report["streams"],
+            bad_rows=report["bad_rows"],
+        )
+    )
+    click.echo(
+        tr(
+            "{pending} events ({litres} L) not yet acknowledged by the cloud",
+            pending=report["pending"],
+            litres=litres(report["pending_ul"], 6),
+        )
+    )
     if report["damage"]:
-        click.echo(f"the log is DAMAGED: {'; '.join(report['damage'])}")
-        click.echo("Stop reader and sync and run `aquasmart check`.")
+        click.echo(tr("the log is DAMAGED: {damage}", damage=joined("; ", report["damage"])))
+        click.echo(tr("Stop reader and sync and run `aquasmart check`."))
     else:
-        click.echo("the log is sound")
+        click.echo(tr("the log is sound"))
 
 
 @log.command()
@@ -100,8 +115,16 @@ def export(
             )
         )
         return
-    click.echo(f"{path}: {done.events} events, {litres(done.volume_ul, 6)} L, of station {source.identity.station_id}")
-    click.echo("Take it to the cloud: aquasmart-cloud import FILE. What sync delivers later is counted once.")
+    click.echo(
+        tr(
+            "{path}: {n} events, {litres} L, of station {station}",
+            path=path,
+            n=done.events,
+            litres=litres(done.volume_ul, 6),
+            station=source.identity.station_id,
+        )
+    )
+    click.echo(tr("Take it to the cloud: aquasmart-cloud import FILE. What sync delivers later is counted once."))
 
 
 class _Bar:
@@ -123,6 +146,6 @@ class _Bar:
         if self._hidden:
             return
         if self._bar is None:
-            self._bar = click.progressbar(length=total, label="exporting", file=sys.stderr)
+            self._bar = click.progressbar(length=total, label=tr("exporting"), file=sys.stderr)
         self._bar.update(done - self._done)
         self._done = done

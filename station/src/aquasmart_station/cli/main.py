@@ -16,15 +16,18 @@ import click
 from .. import __version__
 from ..core.errors import BadConfig, StationError
 from .entry import DEFAULT_CONFIG, EX_CONFIG
+from .words import put_into_words, shown
 
 _COMMANDS = {
     "reader": ("aquasmart_station.cli.services", "reader"),
     "sync": ("aquasmart_station.cli.services", "sync"),
+    "update-agent": ("aquasmart_station.cli.services", "update_agent"),
     "status": ("aquasmart_station.cli.status", "status"),
     "watch": ("aquasmart_station.cli.watch", "watch"),
     "metrics": ("aquasmart_station.cli.metrics", "metrics"),
     "doctor": ("aquasmart_station.cli.doctor", "doctor"),
     "provision": ("aquasmart_station.cli.provision", "provision"),
+    "update": ("aquasmart_station.cli.update", "update"),
     "check": ("aquasmart_station.cli.check", "check"),
     "clock": ("aquasmart_station.cli.clock", "clock"),
     "log": ("aquasmart_station.cli.log", "log"),
@@ -58,7 +61,7 @@ class _Lazy(click.Group):
         module, attribute = _COMMANDS[cmd_name]
         command = getattr(importlib.import_module(module), attribute)
         assert isinstance(command, click.Command)
-        return command
+        return put_into_words(command)
 
 
 @click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
@@ -80,6 +83,7 @@ def group(context: click.Context, config_path: Path) -> None:
 
 def main() -> None:
     """Run the command line; every error of ours becomes one message and an exit status."""
+    put_into_words(group)
     try:
         status = group.main(standalone_mode=False)
         # A command that ends with a status of its own: click returns it here.
@@ -103,6 +107,6 @@ def main() -> None:
 
 
 def _say(fault: StationError) -> None:
-    click.echo(f"aquasmart: {fault}", err=True)
+    click.echo(f"aquasmart: {shown(fault.message)}", err=True)
     if fault.hint:
-        click.echo(fault.hint, err=True)
+        click.echo(shown(fault.hint), err=True)

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 import click
 
 from .. import __version__
+from ..adapters.languages import ENGLISH
+from .words import put_into_words, speak
 
 _EXIT = (
     ("0", "done"),
@@ -38,6 +40,8 @@ _ENVIRONMENT = (
 @click.command(hidden=True)
 def manual() -> None:
     """Print the man page."""
+    # What the packages ship is one for all, whoever makes it.
+    speak(ENGLISH)
     click.echo(page(), nl=False)
 
 
@@ -45,6 +49,7 @@ def page() -> str:
     """aquasmart.1 in troff."""
     from .main import group
 
+    put_into_words(group)
     root = click.Context(group, info_name="aquasmart")
     lines = [
         '.\\" Made by `make manual` from the commands themselves.',

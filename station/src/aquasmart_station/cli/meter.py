@@ -22,8 +22,10 @@ import click
 from aquasmart_station.adapters.serial_port import SerialLine
 from aquasmart_station.cli.meter_calibrate import calibrate_meter
 from aquasmart_station.cli.meter_swap import list_meters, swap
+from aquasmart_station.cli.words import shown, tr
 from aquasmart_station.core.errors import LinkDown, StationError
 from aquasmart_station.core.model import Flag, Reading
+from aquasmart_station.core.phrases import Phrase, joined
 from aquasmart_station.meters.driver import Driver, DriverSettings, make_driver
 
 PAUSE_S = 0.1
@@ -82,13 +84,16 @@ def probe_meter(target: Target, polls: int) -> Finding:
         finding.problems.append(_words(fault))
     finally:
         line.close()
-    finding.problems += [f"{text} ({times} of {finding.polls} polls)" for text, times in faults.items()]
+    finding.problems += [
+        Phrase("{text} ({times} of {polls} polls)", text=text, times=times, polls=finding.polls)
+        for text, times in faults.items()
+    ]
     _judge(finding, readings, driver)
     return finding
 
 
 def _words(fault: StationError) -> str:
-    return f"{fault}. {fault.hint}".strip()
+    return joined(" ", (part for part in (joined("", (fault.message, ".")), fault.hint) if part))
 
 
 def _judge(finding: Finding, readings: list[Reading], driver: Driver) -> None:
@@ -103,45 +108,62 @@ def _judge(finding: Finding, readings: list[Reading], driver: Driver) -> None:
             finding.nonvolatile = last.nonvolatile
         finding.problems += _wrong(readings, driver)
         if last.identity is None:
-            finding.notes.append("the meter has no serial number: a swap will not be noticed by itself")
+            finding.notes.append(Phrase("the meter has no serial number: a swap will not be noticed by itself"))
         if not finding.nonvolatile:
-            finding.notes.append("the totaliser begins at 0 after a power cut: water in between cannot be known")
+            finding.notes.append(
+                Phrase("the totaliser begins at 0 after a power cut: water in between cannot be known")
+            )
     finding.ok = bool(readings) and not finding.problems
 
 
 def _wrong(readings: list[Reading], driver: Driver) -> list[str]:
     """Faults that stand in good answers."""
-    last, problems = readings[-1], []
+    last = readings[-1]
+    problems: list[str] = []
     if last.flags & Flag.SENSOR_STUCK:
-        problems.append("the meter reports a fault of its sensor")
+        problems.append(Phrase("the meter reports a fault of its sensor"))
     if last.flags & Flag.RAIL_LOW:
-        problems.append("the meter reports a low supply voltage")
+        problems.append(Phrase("the meter reports a low supply voltage"))
     if last.flow_ul_s is not None and last.flow_ul_s > driver.traits.qmax_ul_s:
-        problems.append(f"the flow of {last.flow_ul_s} µl/s is above qmax ({driver.traits.qmax_ul_s}): check both")
+        problems.append(
+            Phrase(
+                "the flow of {flow} µl/s is above qmax ({qmax}): check both",
+                flow=last.flow_ul_s,
+                qmax=driver.traits.qmax_ul_s,
+            )
+        )
     for before, after in pairwise(readings):
         if after.forward_counts < before.forward_counts:
-            problems.append(f"the count fell from {before.forward_counts} to {after.forward_counts}")
+            fell = {"before": before.forward_counts, "after": after.forward_counts}
+            problems.append(Phrase("the count fell from {before} to {after}", **fell))
     if len({reading.boot_id for reading in readings}) > 1:
-        problems.append("the meter restarted while it was probed: look at its supply")
+        problems.append(Phrase("the meter restarted while it was probed: look at its supply"))
     return problems
 
 
 def describe(finding: Finding) -> str:
     """A finding for people."""
-    said = [f"{finding.meter_id} ({finding.driver} on {finding.port}): {'ok' if finding.ok else 'NOT OK'}"]
+    verdict = tr("ok") if finding.ok else tr("NOT OK")
+    head = tr("{meter} ({driver} on {port})", meter=finding.meter_id, driver=finding.driver, port=finding.port)
+    rows = []
     if finding.counts is not None and finding.rtt_us is not None and finding.rtt_max_us is not None:
-        flow = "unknown" if finding.flow_ul_s is None else f"{finding.flow_ul_s * 60 / 1_000_000:.2f} L/min"
-        kept = "kept over power cuts" if finding.nonvolatile else "lost at power cuts"
-        said += [
-            f"  identity    {finding.identity or 'none'}" + (f", boot {finding.boot_id}" if finding.boot_id else ""),
-            f"  count       {finding.counts} ({kept})",
-            f"  flow        {flow}",
-            f"  round trip  {finding.rtt_us / 1000:.1f} ms, slowest {finding.rtt_max_us / 1000:.1f} ms",
+        flow = tr("unknown") if finding.flow_ul_s is None else f"{finding.flow_ul_s * 60 / 1_000_000:.2f} L/min"
+        kept = tr("kept over power cuts") if finding.nonvolatile else tr("lost at power cuts")
+        identity = finding.identity or tr("none")
+        boot = tr(", boot {boot}", boot=finding.boot_id) if finding.boot_id else ""
+        trip = f"{finding.rtt_us / 1000:.1f} ms"
+        slowest = f"{finding.rtt_max_us / 1000:.1f} ms"
+        rows = [
+            (tr("identity"), f"{identity}{boot}"),
+            (tr("count"), f"{finding.counts} ({kept})"),
+            (tr("flow"), flow),
+            (tr("round trip"), tr("{trip}, slowest {slowest}", trip=trip, slowest=slowest)),
         ]
-    said.append(f"  answered    {finding.answered} of {finding.polls} polls")
-    said += [f"  problem     {problem}" for problem in finding.problems]
-    said += [f"  note        {note}" for note in finding.notes]
-    return "\n".join(said)
+    rows.append((tr("answered"), tr("{answered} of {polls} polls", answered=finding.answered, polls=finding.polls)))
+    rows += [(tr("problem"), shown(problem)) for problem in finding.problems]
+    rows += [(tr("note"), shown(note)) for note in finding.notes]
+    width = max(10, *(len(name) for name, _ in rows))
+    return "\n".join([f"{head}: {verdict}", *(f"  {name:{width}}  {text}" for name, text in rows)])
 
 
 def configured(config_path: Path, meter_id: str | None) -> list[Target]:
@@ -152,7 +174,9 @@ def configured(config_path: Path, meter_id: str | None) -> list[Target]:
     targets = [Target(meter.port, meter.settings) for meter in meters if meter_id in (None, meter.id)]
     if not targets:
         known = ", ".join(meter.id for meter in meters)
-        raise click.UsageError(f"no meter is called {meter_id!r}; the configuration has {known}")
+        raise click.UsageError(
+            tr("no meter is called {meter_id!r}; the configuration has {known}", meter_id=meter_id, known=known)
+        )
     return targets
 
 
@@ -182,7 +206,13 @@ def scale(
     config = load_config(context.obj, secrets=False)
     meters = {each.id: each for each in config.meters}
     if meter_id not in meters:
-        raise click.UsageError(f"no meter is called {meter_id!r}; the configuration has {', '.join(meters)}")
+        raise click.UsageError(
+            tr(
+                "no meter is called {meter_id!r}; the configuration has {meters}",
+                meter_id=meter_id,
+                meters=", ".join(meters),
+            )
+        )
     base = make_driver(meters[meter_id].settings).traits.scale
     former = {"ul_num": base.ul_num, "den": base.den}
     change(config, ("meters", meter_id, "scale"), scale_value(k_factor, ul_per_count), former, as_json=as_json)
@@ -233,7 +263,7 @@ def probe(
     try:
         findings = [probe_meter(target, polls) for target in targets]
     except ValueError as error:
-        raise click.UsageError(str(error)) from error
+        raise click.UsageError(shown(error.args[0])) from error
     if as_json:
         click.echo(json.dumps({"meters": [asdict(finding) for finding in findings]}))
     else:

@@ -18,6 +18,9 @@ from ..config import Config, MeterConfig, load_config
 from ..core.calibration import Calibration, Pour, calibrate, class_of, decimals
 from ..core.errors import StationError
 from ..core.model import Scale
+from ..core.phrases import Phrase
+from ..core.showing import state_words
+from .words import confirmed, tr
 
 STILL_S = 2.0
 """A meter that has not moved for so long stands still."""
@@ -58,12 +61,12 @@ def calibrate_meter(
         click.echo(_summary(found, present))
     taken = yes and not found.suspicious
     if not taken and not (as_json and yes):
-        taken = click.confirm("Use the new K-factor from now on?", err=as_json)
+        taken = confirmed(tr("Use the new K-factor from now on?"), err=as_json)
     document = _document(found, made, present) | {"applied": taken}
     if taken:
         document |= _apply(config, meter_id, found.scale, present, as_json=as_json)
     elif not as_json:
-        click.echo("nothing was changed")
+        click.echo(tr("nothing was changed"))
     if as_json:
         click.echo(json.dumps(document))
     context.exit(0 if taken else 1)
@@ -72,7 +75,13 @@ def calibrate_meter(
 def _named(config: Config, meter_id: str) -> MeterConfig:
     meters = {each.id: each for each in config.meters}
     if meter_id not in meters:
-        raise click.UsageError(f"no meter is called {meter_id!r}; the configuration has {', '.join(meters)}")
+        raise click.UsageError(
+            tr(
+                "no meter is called {meter_id!r}; the configuration has {meters}",
+                meter_id=meter_id,
+                meters=", ".join(meters),
+            )
+        )
     return meters[meter_id]
 
 
@@ -92,9 +101,9 @@ def _litres(text: str) -> int:
     try:
         volume = Fraction(text) * 1_000_000
     except (ValueError, ZeroDivisionError) as fault:
-        raise click.UsageError(f"{text!r} is no number of litres such as 5 or 4.985") from fault
+        raise click.UsageError(tr("{text!r} is no number of litres such as 5 or 4.985", text=text)) from fault
     if volume <= 0 or volume.denominator != 1:
-        raise click.UsageError(f"{text!r}: a volume is above 0 and has at most six decimals of a litre")
+        raise click.UsageError(tr("{text!r}: a volume is above 0 and has at most six decimals of a litre", text=text))
     return int(volume)
 
 
@@ -104,20 +113,22 @@ def _pour(config: Config, meter_id: str, number: int, volume_ul: int | None, *, 
     def say(text: str) -> None:
         click.echo(text, err=quiet)
 
-    say(f"pour {number + 1}: the tap must be shut; waiting until the meter stands still …")
+    say(tr("pour {n}: the tap must be shut; waiting until the meter stands still …", n=number + 1))
     first = await_stillness(config, meter_id)
-    click.prompt(
-        f"at {first.counts} counts. Pour now, shut the tap, then press Enter", default="", show_default=False, err=quiet
-    )
+    now = tr("at {counts} counts. Pour now, shut the tap, then press Enter", counts=first.counts)
+    click.prompt(now, default="", show_default=False, err=quiet)
     last = await_stillness(config, meter_id)
     if last.epoch != first.epoch:
-        raise StationError("the meter restarted or was replaced meanwhile", hint="Begin again; nothing was changed.")
+        raise StationError(
+            tr("the meter restarted or was replaced meanwhile"), hint=tr("Begin again; nothing was changed.")
+        )
     if last.counts <= first.counts:
         raise StationError(
-            "the meter has not counted anything", hint="Did the water run through this tap? Nothing was changed."
+            tr("the meter has not counted anything"),
+            hint=tr("Did the water run through this tap? Nothing was changed."),
         )
     if volume_ul is None:
-        volume_ul = _litres(str(click.prompt("How many litres were in the vessel", err=quiet)))
+        volume_ul = _litres(str(click.prompt(tr("How many litres were in the vessel"), err=quiet)))
     return Pour(last.counts - first.counts, volume_ul)
 
 
@@ -128,15 +139,19 @@ def await_stillness(config: Config, meter_id: str) -> Position:
     while time.monotonic() < deadline:
         now, wrong = _position(config, meter_id)
         if now is None and time.monotonic() - well_s > UNWELL_S:
-            hint = "`aquasmart doctor` says what to do; nothing was changed."
-            raise StationError(f"{meter_id} is {wrong}", hint=hint)
+            hint = Phrase("`aquasmart doctor` says what to do; nothing was changed.")
+            state = state_words(wrong)
+            raise StationError(Phrase("{meter} is {state}", meter=meter_id, state=state), hint=hint)
         well_s = well_s if now is None else time.monotonic()
         if now is None or now != last:
             last, still_since = now, time.monotonic()
         elif time.monotonic() - still_since >= STILL_S:
             return now
         time.sleep(LOOK_EVERY_S)
-    raise StationError(f"{meter_id} has not stood still for {STILL_S:g} s", hint="Shut the tap; is it leaking?")
+    raise StationError(
+        tr("{meter_id} has not stood still for {seconds:g} s", meter_id=meter_id, seconds=STILL_S),
+        hint=tr("Shut the tap; is it leaking?"),
+    )
 
 
 def _position(config: Config, meter_id: str) -> tuple[Position | None, str]:
@@ -145,7 +160,7 @@ def _position(config: Config, meter_id: str) -> tuple[Position | None, str]:
     from ..services.report import running_state
 
     if running_state(read_service(config.live_path, "reader_state")) in {"not-running", "stopped"}:
-        raise StationError("the reader does not run", hint="Start it: systemctl start aquasmart-reader")
+        raise StationError(tr("the reader does not run"), hint=tr("Start it: systemctl start aquasmart-reader"))
     said = read_meters(config.live_path).get(meter_id)
     if said is None or said.state != "ok" or said.counts is None or said.epoch is None:
         return None, said.state if said else "unknown"
@@ -153,8 +168,8 @@ def _position(config: Config, meter_id: str) -> tuple[Position | None, str]:
 
 
 def _said(pour: Pour, present: Scale) -> str:
-    error = pour.error_percent(present)
-    return f"  {pour.counts} counts for {decimals(Fraction(pour.volume_ul, 1_000_000), 3)} L: {_signed(error)} %"
+    litres, error = decimals(Fraction(pour.volume_ul, 1_000_000), 3), _signed(pour.error_percent(present))
+    return "  " + tr("{counts} counts for {litres} L: {error} %", counts=pour.counts, litres=litres, error=error)
 
 
 def _signed(value: Fraction) -> str:
@@ -166,16 +181,20 @@ def _k(scale: Scale) -> Fraction:
 
 
 def _summary(found: Calibration, present: Scale) -> str:
-    lines = [
-        f"K-factor until now  {decimals(_k(present), 4)} pulses/L",
-        f"K-factor by pours   {decimals(found.k_factor, 4)} pulses/L  (exactly {found.k_factor})",
-        f"error until now     {_signed(found.before_percent)} %, class {class_of(found.before_percent)}",
-        f"pours agree within  {decimals(found.spread_percent, 2)} %",
-    ]
+    former, new = decimals(_k(present), 4), decimals(found.k_factor, 4)
+    error, accuracy = _signed(found.before_percent), class_of(found.before_percent)
+    rows = (
+        (tr("K-factor until now"), tr("{k} pulses/L", k=former)),
+        (tr("K-factor by pours"), tr("{k} pulses/L  (exactly {exact})", k=new, exact=found.k_factor)),
+        (tr("error until now"), tr("{error} %, class {accuracy}", error=error, accuracy=accuracy)),
+        (tr("pours agree within"), f"{decimals(found.spread_percent, 2)} %"),
+    )
+    width = max(len(name) for name, _ in rows)
+    lines = [f"{name:{width}}  {text}" for name, text in rows]
     if found.coarse:
-        lines.append("note: so small a pour cannot tell half a per cent: pour more, or several times (--pours 3)")
+        lines.append(tr("note: so small a pour cannot tell half a per cent: pour more, or several times (--pours 3)"))
     if found.suspicious:
-        lines.append("SUSPICIOUS: more than 20 % off. Right tap, right vessel, right unit?")
+        lines.append(tr("SUSPICIOUS: more than 20 % off. Right tap, right vessel, right unit?"))
     return "\n".join(lines)
 
 
@@ -205,6 +224,6 @@ def _apply(config: Config, meter_id: str, scale: Scale, present: Scale, *, as_js
     value, former = ({"ul_num": each.ul_num, "den": each.den} for each in (scale, present))
     number, token = changed(config, ("meters", meter_id, "scale"), value, former)
     if not as_json:
-        click.echo(f"in force now; the cloud is told as operation {number} and may refuse it,")
-        click.echo("then the former value comes back: `aquasmart config show` says how it stands")
+        click.echo(tr("in force now; the cloud is told as operation {number} and may refuse it,", number=number))
+        click.echo(tr("then the former value comes back: `aquasmart config show` says how it stands"))
     return {"operation": number, "change_token": token}

@@ -15,7 +15,10 @@ import click
 
 from ..config import Config, load_config
 from ..core.errors import StationError
+from ..core.phrases import Phrase
+from ..core.showing import state_words
 from .asking import ask, awaited
+from .words import confirmed, shown, tr
 
 BUSY = 75
 REFUSED = 1
@@ -58,16 +61,23 @@ def list_meters(config_path: Path, *, as_json: bool) -> None:
         return
     from .looks import console, table
 
-    shown = table("tap", "driver", "port", "state", "serial number", "register")
+    found_meters = table(tr("tap"), tr("driver"), tr("port"), tr("state"), tr("serial number"), tr("register"))
     for each in found:
         driver = each["driver"] + (f" ({each['profile']})" if each["profile"] else "")
-        number = each["identity"] or "none"
+        number = each["identity"] or tr("none")
         if each["found_identity"]:
-            number = f"{each['found_identity']} in place of {number}"
+            number = tr("{found} in place of {former}", found=each["found_identity"], former=number)
         counts = each["raw_counts"]
-        row = (each["meter_id"], driver, each["port"], each["state"], number, "" if counts is None else str(counts))
-        shown.add_row(*row)
-    console().print(shown)
+        row = (
+            each["meter_id"],
+            driver,
+            each["port"],
+            shown(state_words(each["state"])),
+            number,
+            "" if counts is None else str(counts),
+        )
+        found_meters.add_row(*row)
+    console().print(found_meters)
 
 
 @click.command()
@@ -88,14 +98,16 @@ def swap(context: click.Context, meter_id: str, *, yes: bool, wait_s: float, as_
     now = next((each for each in meters_now(config) if each["meter_id"] == meter_id), None)
     if now is None:
         known = ", ".join(meter.id for meter in config.meters)
-        raise click.UsageError(f"no meter is called {meter_id!r}; the configuration has {known}")
+        raise click.UsageError(
+            tr("no meter is called {meter_id!r}; the configuration has {known}", meter_id=meter_id, known=known)
+        )
     if as_json and not yes:
-        raise click.UsageError("--json asks nothing: say --yes, too")
+        raise click.UsageError(tr("--json asks nothing: say --yes, too"))
     _check(now)
     if not as_json:
         _show(now)
     if not yes:
-        click.confirm("Has this meter been replaced?", abort=True)
+        confirmed(tr("Has this meter been replaced?"), abort=True)
     token = str(uuid.uuid4())
     ops = OpsFile(config.ops_path)
     number = ask(ops, SWAP, swap_argument(meter_id, now["identity"], now["found_identity"], token))
@@ -103,29 +115,44 @@ def swap(context: click.Context, meter_id: str, *, yes: bool, wait_s: float, as_
     if as_json:
         click.echo(json.dumps({"request": number, "change_token": token, "answer": answer}))
     elif answer is None:
-        click.echo("asked; the reader does it as soon as it runs and the meter answers")
+        click.echo(tr("asked; the reader does it as soon as it runs and the meter answers"))
     else:
-        click.echo("done: the new meter is counted, and the cloud will be told" if answer == "done" else answer)
+        done = tr("done: the new meter is counted, and the cloud will be told")
+        click.echo(done if answer == "done" else answer)
     context.exit(BUSY if answer is None else 0 if answer == "done" else REFUSED)
 
 
 def _check(now: dict[str, Any]) -> None:
     """Raises StationError where there is nothing to acknowledge."""
     if now["state"] == "reader-not-running":
-        raise StationError("the reader does not run", hint="Start it: systemctl start aquasmart-reader")
+        raise StationError(tr("the reader does not run"), hint=tr("Start it: systemctl start aquasmart-reader"))
     if now["identity"] and not now["found_identity"]:
         raise StationError(
-            f"{now['meter_id']} is {now['state']}: the meter {now['identity']} is the one that is counted",
-            hint="There is nothing to acknowledge. Put the new meter in; the port freezes when it answers.",
+            Phrase(
+                "{meter} is {state}: the meter {identity} is the one that is counted",
+                meter=now["meter_id"],
+                state=state_words(now["state"]),
+                identity=now["identity"],
+            ),
+            hint=tr("There is nothing to acknowledge. Put the new meter in; the port freezes when it answers."),
         )
 
 
 def _show(now: dict[str, Any]) -> None:
-    click.echo(f"{now['meter_id']} on {now['port']}: {now['state']}")
-    click.echo(f"  until now     meter {now['identity'] or 'without a serial number'}")
+    state = state_words(now["state"])
+    click.echo(tr("{meter} on {port}: {state}", meter=now["meter_id"], port=now["port"], state=state))
+    former = tr("meter {meter}", meter=now["identity"]) if now["identity"] else tr("meter without a serial number")
+    now_name, until_name = tr("answers now"), tr("until now")
+    width = max(12, len(now_name), len(until_name))
+    click.echo(f"  {until_name:{width}}  {former}")
     if now["found_identity"]:
-        click.echo(f"  answers now   meter {now['found_identity']}, first seen at {now['found_counts']} counts")
-        click.echo("  What it has counted since it was first seen is counted too.")
+        new, counts = now["found_identity"], now["found_counts"]
+        found = tr("meter {meter}, first seen at {counts} counts", meter=new, counts=counts)
+        click.echo(f"  {now_name:{width}}  {found}")
+        click.echo("  " + tr("What it has counted since it was first seen is counted too."))
     else:
-        click.echo(f"  answers now   a meter without a serial number, at {now['raw_counts']} counts")
-        click.echo("  It is counted from its next reading on. Say yes only if the meter really is another one.")
+        found = tr("a meter without a serial number, at {counts} counts", counts=now["raw_counts"])
+        click.echo(f"  {now_name:{width}}  {found}")
+        click.echo(
+            "  " + tr("It is counted from its next reading on. Say yes only if the meter really is another one.")
+        )

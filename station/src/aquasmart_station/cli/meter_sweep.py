@@ -18,7 +18,9 @@ import click
 
 from ..adapters.serial_port import SerialLine
 from ..core.errors import LinkDown, StationError
+from ..core.phrases import Phrase
 from ..meters.driver import DriverSettings, make_driver
+from .words import shown, tr
 
 TRIES = 2
 """A first question may meet the rest of something else on the line."""
@@ -43,13 +45,14 @@ def guesses(port: Path, driver: str | None, slaves: Sequence[int]) -> Iterator[G
     if driver in (None, "pulse"):
         for baud in PULSE_BAUDS:
             settings = DriverSettings(name, "pulse", baud, ANY_K_FACTOR, QMAX_UL_S, None, None, 1)
-            yield Guess(settings, f"pulse bridge at {baud}")
+            yield Guess(settings, Phrase("pulse bridge at {baud}", baud=baud))
     if driver in (None, "modbus"):
         for baud in MODBUS_BAUDS:
             for slave in slaves:
                 for profile in profiles():
                     settings = DriverSettings(name, "modbus", baud, None, QMAX_UL_S, None, profile, slave)
-                    yield Guess(settings, f"modbus {profile} at {baud}, address {slave}")
+                    said = {"profile": profile, "baud": baud, "slave": slave}
+                    yield Guess(settings, Phrase("modbus {profile} at {baud}, address {slave}", **said))
 
 
 def profiles() -> list[str]:
@@ -85,9 +88,9 @@ def parse_slaves(text: str) -> list[int]:
             first, _, last = part.partition("-")
             found += range(int(first), int(last or first) + 1)
     except ValueError as fault:
-        raise click.UsageError(f"{text!r} is no list of addresses such as 1-5,17") from fault
+        raise click.UsageError(tr("{text!r} is no list of addresses such as 1-5,17", text=text)) from fault
     if not found or min(found) < 1 or max(found) > 247:
-        raise click.UsageError("Modbus addresses go from 1 to 247")
+        raise click.UsageError(tr("Modbus addresses go from 1 to 247"))
     return list(dict.fromkeys(found))
 
 
@@ -99,8 +102,8 @@ def sweep_port(port: Path, *, driver: str | None, slaves: str, polls: int, as_js
         if as_json:
             click.echo(json.dumps({"port": str(port), "tried": len(tries), "found": None}))
         else:
-            click.echo(f"nothing answers on {port}, tried {len(tries)} ways")
-            click.echo("Is the meter powered? Are A and B the right way round? Another address: --slaves 1-247")
+            click.echo(tr("nothing answers on {port}, tried {n} ways", port=port, n=len(tries)))
+            click.echo(tr("Is the meter powered? Are A and B the right way round? Another address: --slaves 1-247"))
         return 1
     from .meter import Target, describe, probe_meter
 
@@ -108,9 +111,9 @@ def sweep_port(port: Path, *, driver: str | None, slaves: str, polls: int, as_js
     if as_json:
         click.echo(json.dumps({"port": str(port), "found": found.words, "meter": asdict(finding)}))
     else:
-        click.echo(f"found: {found.words}")
+        click.echo(tr("found: {words}", words=found.words))
         click.echo(describe(replace(finding, meter_id=port.name)))
-        click.echo(f"in station.toml:\n{_table(port, found.settings)}")
+        click.echo(tr("in station.toml:") + f"\n{_table(port, found.settings)}")
     return 0 if finding.ok else 1
 
 
@@ -119,7 +122,7 @@ def _find(port: Path, tries: Sequence[Guess], *, quiet: bool) -> Guess | None:
     if quiet or not sys.stderr.isatty():
         for number, guess in enumerate(tries, 1):
             if not quiet:
-                click.echo(f"{number} of {len(tries)}: {guess.words}", err=True)
+                click.echo(tr("{number} of {n}: {words}", number=number, n=len(tries), words=guess.words), err=True)
             if answers(port, guess):
                 return guess
         return None
@@ -130,7 +133,7 @@ def _find(port: Path, tries: Sequence[Guess], *, quiet: bool) -> Guess | None:
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("", total=len(tries))
         for guess in tries:
-            bar.update(task, description=guess.words)
+            bar.update(task, description=shown(guess.words))
             if answers(port, guess):
                 return guess
             bar.advance(task)

@@ -11,6 +11,7 @@ import click
 
 from ..config import load_config
 from ..core.metrics import Family, render
+from .words import tr
 
 
 @click.command()
@@ -31,7 +32,9 @@ def metrics(config_path: Path, *, as_json: bool, output: Path | None) -> None:
         fresh.write_text(text, encoding="utf-8")
         os.replace(fresh, output)  # noqa: PTH105 - the collector must never see half a file
     except OSError as fault:
-        raise click.ClickException(f"{output} cannot be written: {fault.strerror}") from fault
+        raise click.ClickException(
+            tr("{output} cannot be written: {strerror}", output=output, strerror=fault.strerror)
+        ) from fault
 
 
 def _as_json(families: Sequence[Family]) -> str:

@@ -13,7 +13,9 @@ import click
 from ..config import load_config
 from ..core.errors import BadOperation
 from ..core.operations import TYPES
+from ..core.phrases import marked
 from .asking import ask, awaited
+from .words import looked_up, tr
 
 if TYPE_CHECKING:
     from ..adapters.ops import OpsFile
@@ -21,12 +23,12 @@ if TYPE_CHECKING:
 ANSWER_S = 5.0
 """How long sync, the owner of what is asked, is waited for."""
 _WORDS = {
-    "pending": "waits for the cloud",
-    "done": "done",
-    "failed": "FAILED: retry it when the cause is gone",
-    "refused": "REFUSED by the cloud; its local effect was rolled back",
-    "conflict": "CONFLICT: the cloud's value counts until you resolve it",
-    "superseded": "replaced by a later one",
+    "pending": marked("waits for the cloud"),
+    "done": marked("done"),
+    "failed": marked("FAILED: retry it when the cause is gone"),
+    "refused": marked("REFUSED by the cloud; its local effect was rolled back"),
+    "conflict": marked("CONFLICT: the cloud's value counts until you resolve it"),
+    "superseded": marked("replaced by a later one"),
 }
 
 
@@ -51,9 +53,9 @@ def list_operations(config_path: Path, *, everything: bool, as_json: bool) -> No
         return
     for each in found:
         said = f"  {each.error}" if each.error else ""
-        click.echo(f"{each.id:>5}  {_when(each.created_at_ms)}  {each.type:<18} {_WORDS[each.state]}{said}")
+        click.echo(f"{each.id:>5}  {_when(each.created_at_ms)}  {each.type:<18} {_words(each.state)}{said}")
     if not found:
-        click.echo("nothing waits and nothing has failed")
+        click.echo(tr("nothing waits and nothing has failed"))
 
 
 @operations.command("show")
@@ -67,7 +69,10 @@ def show(config_path: Path, number: int, *, as_json: bool) -> None:
     with _ops(config_path).reading() as connection:
         found = rows.operation(connection, number)
     if found is None:
-        raise BadOperation(f"there is no operation {number}", hint="`aquasmart operations list --all` shows them.")
+        raise BadOperation(
+            tr("there is no operation {number}", number=number),
+            hint=tr("`aquasmart operations list --all` shows them."),
+        )
     document = found.document() | {"answer": json.loads(found.answer) if found.answer else None}
     if as_json:
         click.echo(json.dumps(document, ensure_ascii=False))
@@ -113,13 +118,13 @@ def add(config_path: Path, kind: str, parameters: tuple[str, ...], *, as_json: b
         values |= {name: now_ms for name in TYPES[kind].required if name.endswith("_at_ms") and name not in values}
     with _ops(config_path).writing() as connection:
         number = rows.enqueue(connection, kind, values, now_ms)
-    click.echo(json.dumps({"operation": number}) if as_json else f"queued as operation {number}")
+    click.echo(json.dumps({"operation": number}) if as_json else tr("queued as operation {number}", number=number))
 
 
 def _parameter(text: str) -> tuple[str, Any]:
     name, equals, value = text.partition("=")
     if not equals:
-        raise click.UsageError(f"{text!r} is not NAME=VALUE")
+        raise click.UsageError(tr("{text!r} is not NAME=VALUE", text=text))
     try:
         return name, json.loads(value)
     except ValueError:
@@ -134,13 +139,17 @@ def _ask(config_path: Path, kind: str, argument: dict[str, Any], *, as_json: boo
     if as_json:
         click.echo(json.dumps({"request": number, "answer": answer}, ensure_ascii=False))
     else:
-        click.echo(answer or "asked; sync does it as soon as it runs")
+        click.echo(looked_up(answer) if answer else tr("asked; sync does it as soon as it runs"))
 
 
 def _ops(config_path: Path) -> OpsFile:
     from ..adapters.ops import OpsFile
 
     return OpsFile(load_config(config_path, secrets=False).ops_path)
+
+
+def _words(state: str) -> str:
+    return looked_up(_WORDS[state])
 
 
 def _when(at_ms: int) -> str:

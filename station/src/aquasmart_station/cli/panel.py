@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from ..config import load_config
+from .words import tr
 
 
 @click.command()
@@ -22,8 +23,11 @@ def panel(config_path: Path, listen: str | None) -> None:
         from ..wiring.paneling import run_panel
     except ModuleNotFoundError as missing:
         raise click.ClickException(
-            f"the panel needs {missing.name}: install the package's extra `panel`, or Debian's python3-flask and"
-            " python3-waitress"
+            tr(
+                "the panel needs {module}: install the package's extra `panel`, or Debian's python3-flask and"
+                " python3-waitress",
+                module=missing.name,
+            )
         ) from missing
     run_panel(config, listen)
 
@@ -46,15 +50,17 @@ def set_pin(config_path: Path, *, from_stdin: bool) -> None:
     try:
         kept = keep(said, secrets.token_bytes(16))
     except ValueError as fault:
-        raise click.ClickException(f"{fault}; nothing was changed") from fault
+        raise click.ClickException(tr("{fault}; nothing was changed", fault=fault.args[0])) from fault
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_durably(path, kept + "\n", 0o640)
         if os.geteuid() == 0:
             _for_the_panel(path)
     except OSError as fault:
-        raise click.ClickException(f"{path} cannot be written: {fault.strerror}; run this as root") from fault
-    click.echo(f"set: {path} holds its hash")
+        raise click.ClickException(
+            tr("{path} cannot be written: {strerror}; run this as root", path=path, strerror=fault.strerror)
+        ) from fault
+    click.echo(tr("set: {path} holds its hash", path=path))
 
 
 @pin.command("clear")
@@ -65,12 +71,14 @@ def clear_pin(config_path: Path) -> None:
     try:
         path.unlink(missing_ok=True)
     except OSError as fault:
-        raise click.ClickException(f"{path} cannot be removed: {fault.strerror}; run this as root") from fault
-    click.echo("no PIN: nothing can be changed from the panel")
+        raise click.ClickException(
+            tr("{path} cannot be removed: {strerror}; run this as root", path=path, strerror=fault.strerror)
+        ) from fault
+    click.echo(tr("no PIN: nothing can be changed from the panel"))
 
 
 def _asked() -> str:
-    said: str = click.prompt("new PIN, 6 to 12 digits", hide_input=True, confirmation_prompt=True)
+    said: str = click.prompt(tr("new PIN, 6 to 12 digits"), hide_input=True, confirmation_prompt=True)
     return said.strip()
 
 

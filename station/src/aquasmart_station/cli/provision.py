@@ -9,22 +9,30 @@ import json
 import shutil
 import subprocess
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from ..config import load_config
 from ..core.provisioning import BadProvision
 from .entry import EX_CONFIG
+from .words import shown, tr, trn
 
-BOOT_FILE = Path("/boot/firmware/aquasmart.toml")
+if TYPE_CHECKING:
+    from ..services.provisioning import Places
+
 NETWORK_FOLDER = Path("/etc/NetworkManager/system-connections")
+NETWORK_RUNS = Path("/run/NetworkManager")
 RELOAD_S = 20
 
 
 @click.command()
-@click.argument("source", metavar="[FILE]", type=click.Path(path_type=Path), default=BOOT_FILE)
+@click.argument("given", metavar="[FILE]", type=click.Path(path_type=Path), required=False)
 @click.option("--check", "only_check", is_flag=True, help="Only say whether FILE is well.")
 @click.option("--label", "only_label", is_flag=True, help="Only show the label of a provisioned station.")
+@click.option(
+    "--at-boot", is_flag=True, help="As systemd runs it: only if FILE has changed; says how it went beside FILE."
+)
 @click.option(
     "--network-dir",
     type=click.Path(path_type=Path, file_okay=False),
@@ -36,17 +44,28 @@ RELOAD_S = 20
 @click.option("--json", "as_json", is_flag=True, help="For programs: one JSON document.")
 @click.pass_context
 def provision(
-    context: click.Context, source: Path, *, only_check: bool, only_label: bool, network_dir: Path, as_json: bool
+    context: click.Context,
+    given: Path | None,
+    *,
+    only_check: bool,
+    only_label: bool,
+    at_boot: bool,
+    network_dir: Path,
+    as_json: bool,
 ) -> None:
-    """Set this station up from FILE (default /boot/firmware/aquasmart.toml).
+    """Set this station up from FILE (default /boot/firmware/aquasmart.toml, else /boot/aquasmart.toml).
 
     FILE is checked whole before anything changes. Its secrets are moved to files that only root can read, and
     overwritten in FILE. Cut off at any point, it can be repeated.
     """
+    from ..services.boot_provisioning import BOOT_FILES, boot_file, remember
     from ..services.provisioning import Places, check
     from ..services.provisioning import provision as run
 
+    source = given or boot_file()
     places = Places(context.obj, network_dir)
+    if at_boot:
+        context.exit(_at_boot(source, places))
     if only_label:
         _show_label(context.obj, as_json=as_json)
         return
@@ -54,14 +73,17 @@ def provision(
         if only_check:
             plan, config = check(source, places)
             said = {"ok": True, "station_id": plan.station_id, "meters": [meter.id for meter in config.meters]}
-            click.echo(json.dumps(said) if as_json else f"{source} is well: station {plan.station_id}")
+            well = tr("{path} is well: station {station}", path=source, station=plan.station_id)
+            click.echo(json.dumps(said) if as_json else well)
             return
         done = run(source, places)
+        if source in BOOT_FILES:
+            remember(source, places)
     except BadProvision as fault:
         if as_json:
             click.echo(json.dumps({"ok": False, "faults": fault.faults}, ensure_ascii=False))
         else:
-            click.echo(f"aquasmart: {fault}\n{fault.hint}", err=True)
+            click.echo(f"aquasmart: {shown(fault.message)}\n{shown(fault.hint)}", err=True)
         context.exit(EX_CONFIG)
     reloaded = _reload_network() if any(name.endswith(".nmconnection") for name in done.changed) else None
     if as_json:
@@ -77,14 +99,29 @@ def provision(
         click.echo(json.dumps(document, ensure_ascii=False))
         return
     for name in done.changed:
-        click.echo(f"wrote {name}" if Path(name).exists() else f"removed {name}")
+        click.echo(tr("wrote {path}", path=name) if Path(name).exists() else tr("removed {path}", path=name))
     if done.wiped:
-        click.echo(f"wiped {done.wiped} secret(s) from {source}")
+        click.echo(trn("wiped {n} secret from {path}", "wiped {n} secrets from {path}", done.wiped, path=source))
     if not done.changed and not done.wiped:
-        click.echo("nothing was left to do")
+        click.echo(tr("nothing was left to do"))
     if reloaded is False:
-        click.echo("NetworkManager was not told; it reads its files when it starts")
+        click.echo(tr("NetworkManager was not told; it reads its files when it starts"))
     _show_label(context.obj, as_json=False)
+
+
+def _at_boot(source: Path, places: Places) -> int:
+    """The same without a person: for the journal, the Status line, and a text beside the file. The exit status."""
+    from ..adapters.watchdog import SystemdWatchdog
+    from ..services.boot_provisioning import at_boot
+
+    outcome = at_boot(source, places)
+    click.echo(outcome.text)
+    SystemdWatchdog().status(outcome.text)
+    changed = outcome.done.changed if outcome.done is not None else []
+    # At boot it is not up yet, and reads its files when it is.
+    if NETWORK_RUNS.is_dir() and any(name.endswith(".nmconnection") for name in changed):
+        _reload_network()
+    return {"faults": EX_CONFIG, "failed": 1}.get(outcome.state, 0)
 
 
 def _show_label(config_path: Path, *, as_json: bool) -> None:
@@ -100,11 +137,18 @@ def _show_label(config_path: Path, *, as_json: bool) -> None:
     code = _code(text)
     if code:
         click.echo(code)
-    click.echo(f"station      {config.station_id}")
-    click.echo(f"key          {config.cloud.key_id}, fingerprint {fingerprint(config.cloud.key.hex())}")
-    click.echo(f"board        {hardware_id()}")
-    click.echo(f"cloud        {config.cloud.url}")
-    click.echo(f"taps         {', '.join(meter.id for meter in config.meters)}")
+    said = tr(
+        "{key}, fingerprint {fingerprint}", key=config.cloud.key_id, fingerprint=fingerprint(config.cloud.key.hex())
+    )
+    rows = (
+        (tr("station"), config.station_id),
+        (tr("key"), said),
+        (tr("board"), hardware_id()),
+        (tr("cloud"), config.cloud.url),
+        (tr("taps"), ", ".join(meter.id for meter in config.meters)),
+    )
+    for name, value in rows:
+        click.echo(f"{name:12} {value}")
 
 
 def _code(text: str) -> str:

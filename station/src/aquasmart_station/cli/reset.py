@@ -9,6 +9,7 @@ import click
 
 from ..config import load_config
 from ..core.errors import LogBusy
+from .words import shown, tr
 
 BUSY = 75
 
@@ -26,21 +27,22 @@ def reset(context: click.Context, *, factory: bool, abandon: bool, with_key: boo
     from ..wiring.resetting import factory_reset, key_paths
 
     if not factory:
-        raise click.UsageError("say what to reset: --factory")
+        raise click.UsageError(tr("say what to reset: --factory"))
     path: Path = context.obj
     config = load_config(path)
     try:
         with factory_reset(config) as work:
             also = key_paths(config) if with_key else []
-            say = (lambda _: None) if as_json else click.echo
+            say = (lambda _: None) if as_json else (lambda text: click.echo(shown(text)))
             wiped = work.run(abandon=abandon, say=say, also_remove=also)
     except LogBusy as fault:
-        click.echo(f"aquasmart: {fault}\n{fault.hint}", err=True)
+        click.echo(f"aquasmart: {shown(fault.message)}\n{shown(fault.hint)}", err=True)
         context.exit(BUSY)
     if as_json:
         loss = {"events": wiped.loss.events, "volume_ul": wiped.loss.volume_ul, "meters": wiped.loss.meters}
         click.echo(json.dumps({"wiped": True, "key_removed": with_key, "abandoned": loss, "named": wiped.named}))
         return
-    click.echo("the log is wiped; " + ("the key is removed too" if with_key else "the key is kept"))
+    removed = tr("the log is wiped; the key is removed too")
+    click.echo(removed if with_key else tr("the log is wiped; the key is kept"))
     if not wiped.loss.events:
-        click.echo("everything in it had been acknowledged by the cloud")
+        click.echo(tr("everything in it had been acknowledged by the cloud"))

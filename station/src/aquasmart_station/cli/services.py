@@ -1,4 +1,4 @@
-"""`aquasmart reader` and `aquasmart sync`: the two services, as systemd starts them."""
+"""`aquasmart reader`, `sync` and `update-agent`: the services, as systemd starts them."""
 
 from __future__ import annotations
 
@@ -25,3 +25,12 @@ def sync(config_path: Path) -> None:
     from ..wiring.syncing import run_sync
 
     run_sync(load_config(config_path))
+
+
+@click.command("update-agent")
+@click.pass_obj
+def update_agent(config_path: Path) -> None:
+    """Fetch and install updates of the image that the cloud offers, until SIGTERM."""
+    from ..wiring.updating import run_update_agent
+
+    run_update_agent(load_config(config_path))

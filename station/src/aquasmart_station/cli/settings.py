@@ -12,6 +12,8 @@ import click
 
 from ..config import Config, load_config
 from ..core.errors import BadOperation
+from ..core.phrases import marked
+from .words import looked_up, tr
 
 
 @click.group("config")
@@ -50,26 +52,36 @@ def show(config_path: Path, *, as_json: bool) -> None:
 
 
 def _lines(document: dict[str, Any]) -> list[str]:
-    trial = ", ON TRIAL" if document["trial"] else ""
-    lines = [f"version {document['version']}{trial}"]
+    version = tr("version {version}", version=document["version"])
+    lines = [tr("{version}, ON TRIAL", version=version) if document["trial"] else version]
     lines += json.dumps(document["settings"], indent=2, ensure_ascii=False).splitlines()
     for row in document["documents"]:
         if row["state"] in {"refused", "rolled-back"}:
-            lines += [f"version {row['version']} {row['state']}:"] + [f"  {reason}" for reason in row["reasons"]]
+            lines += [_verdict(row), *(f"  {reason}" for reason in row["reasons"])]
     for row in document["local_changes"]:
         if row["state"] != "superseded":
-            lines.append(f"{row['key']} set here: {_words(row['state'])}{''.join(f'; {r}' for r in row['reasons'])}")
+            said = tr("{key} set here: {words}", key=row["key"], words=_words(row["state"]))
+            lines.append("; ".join([said, *row["reasons"]]))
     return lines
 
 
+def _verdict(row: dict[str, Any]) -> str:
+    if row["state"] == "refused":
+        return tr("version {version} refused:", version=row["version"])
+    return tr("version {version} rolled-back:", version=row["version"])
+
+
+_WORDS = {
+    "desired": marked("in force, the cloud has not confirmed it yet"),
+    "unconfirmed": marked("in force, UNCONFIRMED: telling the cloud failed, see `aquasmart operations list`"),
+    "applied": marked("in force and confirmed"),
+    "rolled-back": marked("ROLLED BACK, the cloud refused it"),
+    "conflict": marked("CONFLICT: the cloud's value counts; `aquasmart operations resolve`"),
+}
+
+
 def _words(state: str) -> str:
-    return {
-        "desired": "in force, the cloud has not confirmed it yet",
-        "unconfirmed": "in force, UNCONFIRMED: telling the cloud failed, see `aquasmart operations list`",
-        "applied": "in force and confirmed",
-        "rolled-back": "ROLLED BACK, the cloud refused it",
-        "conflict": "CONFLICT: the cloud's value counts; `aquasmart operations resolve`",
-    }.get(state, state)
+    return looked_up(_WORDS.get(state, state))
 
 
 @config.command("set")
@@ -83,7 +95,7 @@ def set_setting(config_path: Path, name: str, value: str, *, as_json: bool) -> N
     try:
         wanted = json.loads(value)
     except ValueError as fault:
-        raise click.UsageError(f"{value!r} is not a number") from fault
+        raise click.UsageError(tr("{value!r} is not a number", value=value)) from fault
     change(load_config(config_path, secrets=False), (table, setting), wanted, None, as_json=as_json)
 
 
@@ -93,8 +105,14 @@ def change(config: Config, key: tuple[str, ...], value: Any, base_value: Any, *,
     if as_json:
         click.echo(json.dumps({"operation": number, "change_token": token, "key": ".".join(key), "value": value}))
         return
-    click.echo(f"{'.'.join(key)} is in force now; the cloud is told as operation {number} and may refuse it,")
-    click.echo("then the former value comes back: `aquasmart config show` says how it stands")
+    click.echo(
+        tr(
+            "{key} is in force now; the cloud is told as operation {number} and may refuse it,",
+            key=".".join(key),
+            number=number,
+        )
+    )
+    click.echo(tr("then the former value comes back: `aquasmart config show` says how it stands"))
 
 
 def changed(config: Config, key: tuple[str, ...], value: Any, base_value: Any) -> tuple[int, str]:
@@ -116,11 +134,11 @@ def changed(config: Config, key: tuple[str, ...], value: Any, base_value: Any) -
 def scale_value(k_factor: str | None, ul_per_count: str | None) -> dict[str, int]:
     """A scale by pulses per litre or by µl per count, exactly as written. Raises UsageError."""
     if (k_factor is None) == (ul_per_count is None):
-        raise click.UsageError("say either --k-factor (pulses per litre) or --ul-per-count")
+        raise click.UsageError(tr("say either --k-factor (pulses per litre) or --ul-per-count"))
     try:
         exact = Fraction(1_000_000) / Fraction(k_factor) if k_factor is not None else Fraction(ul_per_count or "")
     except (ValueError, ZeroDivisionError) as fault:
-        raise click.UsageError(f"{k_factor or ul_per_count!r} is no number above 0") from fault
+        raise click.UsageError(tr("{text} is no number above 0", text=repr(k_factor or ul_per_count))) from fault
     if exact <= 0:
-        raise BadOperation("a scale must be above 0", hint="Nothing was changed.")
+        raise BadOperation(tr("a scale must be above 0"), hint=tr("Nothing was changed."))
     return {"ul_num": exact.numerator, "den": exact.denominator}

@@ -24,6 +24,8 @@ from aquasmart_station.meters.hydraulics import DAY_S, Hydraulics, Segment, back
 from aquasmart_station.meters.pulse import MODULUS as PULSE_MODULUS
 from aquasmart_station.meters.simulated import Counter, MeterSide, PulseBridge, Totals, TufSlave
 
+from .words import tr
+
 TUF_MODULUS = (1 << 31) * 1_000_000
 TUF_SCALE = Scale(1000, 1)
 PATTERNS = ("pours", "steady", "idle", "backflow")
@@ -121,7 +123,7 @@ class Simulation:
     def side(self, counter: Counter) -> MeterSide:
         """What answers on the line. Raises UsageError for an identity that no such meter has."""
         if self.pulse and self.identity is not None:
-            raise click.UsageError("a pulse bridge has no serial number: --identity is for --driver modbus")
+            raise click.UsageError(tr("a pulse bridge has no serial number: --identity is for --driver modbus"))
         if self.pulse:
             return PulseBridge(counter, f"{secrets.randbits(32):08x}", nonvolatile=not self.volatile)
         try:
@@ -134,9 +136,9 @@ def _k_factor(_context: click.Context, _parameter: click.Parameter, value: str) 
     try:
         k_factor = Fraction(value)
     except (ValueError, ZeroDivisionError) as error:
-        raise click.BadParameter(f"{value!r} is no number of pulses per litre") from error
+        raise click.BadParameter(tr("{value!r} is no number of pulses per litre", value=value)) from error
     if k_factor <= 0:
-        raise click.BadParameter("a meter gives more pulses per litre than none: it must be above 0")
+        raise click.BadParameter(tr("a meter gives more pulses per litre than none: it must be above 0"))
     return k_factor
 
 
@@ -162,7 +164,9 @@ def simulate(**options: Any) -> None:
     try:
         former = file.open()
     except ValueError as error:
-        raise click.ClickException(f"{simulation.count_file} is not a meter's count file: {error}") from error
+        raise click.ClickException(
+            tr("{count_file} is not a meter's count file: {error}", count_file=simulation.count_file, error=error)
+        ) from error
     counter = simulation.counter(former)
     side, host = simulation.side(counter), PtyHost(simulation.link)
     host.open()

@@ -10,14 +10,14 @@ import click
 
 from ..config import load_config
 from ..core.degraded import words
-from ..core.showing import ago, litres
+from ..core.showing import ago, litres, state_words
 from .looks import console, table
+from .words import shown, tr, trn
 
 if TYPE_CHECKING:
     from rich.console import Group
     from rich.text import Text
 
-_COLUMNS = ("meter", "state", "flow L/min", "meter L", "log L", "cloud L")
 MIB = 1 << 20
 
 
@@ -26,6 +26,7 @@ MIB = 1 << 20
 @click.pass_obj
 def status(config_path: Path, *, as_json: bool) -> None:
     """Show what was counted, logged and acknowledged, and what is wrong."""
+
     from ..services.report import station_report
 
     report = station_report(load_config(config_path, secrets=False))
@@ -35,15 +36,21 @@ def status(config_path: Path, *, as_json: bool) -> None:
         console().print(view(report))
 
 
+def columns() -> tuple[str, ...]:
+    """Headings of the table of meters."""
+    return (tr("meter"), tr("state"), tr("flow L/min"), tr("meter L"), tr("log L"), tr("cloud L"))
+
+
 def view(report: dict[str, Any]) -> Group:
     """The report for people; `aquasmart watch` shows the same."""
     from rich.console import Group
     from rich.text import Text
 
-    shown = table(*_COLUMNS, right=_COLUMNS[2:])
+    headings = columns()
+    table_shown = table(*headings, right=headings[2:])
     for meter in report["meters"]:
         flow = meter["flow_ul_s"]
-        shown.add_row(
+        table_shown.add_row(
             meter["meter_id"],
             _coloured(meter["state"]),
             "" if flow is None else litres(flow * 60, 1),
@@ -51,38 +58,40 @@ def view(report: dict[str, Any]) -> Group:
         )
     lines = [Text.assemble((report["station_id"], "bold"), "  ", _balance(report))]
     services = [
-        Text.assemble(f"{name:7} ", _coloured(report[name]["state"]), f"  {report[name]['text']}")
+        Text.assemble(f"{name:7} ", _coloured(report[name]["state"]), f"  {shown(report[name]['text'])}")
         for name in ("reader", "sync")
     ]
-    services.append(Text(f"disk    {_disk(report['disk'])}"))
+    services.append(Text(f"{tr('disk'):7} {_disk(report['disk'])}"))
     wrong = _told(report)
-    wrong += [f"degraded: {reason}: {words(reason)}" for reason in report["degraded"]]
-    wrong += [f"{meter['meter_id']}: {meter['text']}" for meter in report["meters"] if meter["text"]]
-    return Group(*lines, shown, *services, *(Text(line, style="yellow") for line in wrong))
+    wrong += [tr("degraded: {reason}: {words}", reason=reason, words=words(reason)) for reason in report["degraded"]]
+    wrong += [f"{meter['meter_id']}: {shown(meter['text'])}" for meter in report["meters"] if meter["text"]]
+    return Group(*lines, table_shown, *services, *(Text(line, style="yellow") for line in wrong))
 
 
 def _told(report: dict[str, Any]) -> list[str]:
     """What waits for a person: operations that failed, changes that are not confirmed, and the operator's words."""
-    counts = report["operations"]
-    lines = [
-        f"{counts[state]} operation{'s' if counts[state] != 1 else ''} {state}: `aquasmart operations list`"
-        for state in ("failed", "refused", "conflict")
-        if counts.get(state)
-    ]
+    from ..services.report import operations_waiting
+
+    lines = [f"{shown(text)}: `aquasmart operations list`" for text in operations_waiting(report["operations"])]
     config = report["config"]
     if config and config["trial"]:
-        lines.append(f"configuration {config['version']} is on trial")
+        lines.append(tr("configuration {version} is on trial", version=config["version"]))
     if config and config["unconfirmed"]:
-        lines.append(f"set here, not confirmed by the cloud yet: {', '.join(config['unconfirmed'])}")
-    return [*lines, *(f"notice {each['number']}: {each['text']}" for each in report["notices"][:3])]
+        keys = ", ".join(config["unconfirmed"])
+        lines.append(tr("set here, not confirmed by the cloud yet: {keys}", keys=keys))
+    notices = report["notices"][:3]
+    return lines + [tr("notice {number}: {text}", number=each["number"], text=each["text"]) for each in notices]
 
 
 def _disk(disk: dict[str, Any]) -> str:
-    text = f"{disk['used_bytes'] / MIB:.1f} of {disk['budget_bytes'] / MIB:.0f} MiB"
+    parts = [tr("{used:.1f} of {budget:.0f} MiB", used=disk["used_bytes"] / MIB, budget=disk["budget_bytes"] / MIB)]
     if disk["autonomy_days"] is not None:
-        text += f" · room for {disk['autonomy_days']:.1f} days without the cloud at the present rate"
+        days = disk["autonomy_days"]
+        parts.append(tr("room for {days:.1f} days without the cloud at the present rate", days=days))
     coarsest_ms = max(disk["resolution_ms"], disk["ring_resolution_ms"])
-    return text + (f" · events merged to {ago(coarsest_ms / 1000)}" if coarsest_ms else "")
+    if coarsest_ms:
+        parts.append(tr("events merged to {time}", time=ago(coarsest_ms / 1000)))
+    return " · ".join(parts)
 
 
 def _balance(report: dict[str, Any]) -> Text:
@@ -90,16 +99,19 @@ def _balance(report: dict[str, Any]) -> Text:
 
     waiting_ul = report["log_ul"] - report["acked_ul"]
     if not report["pending"] and not waiting_ul:
-        return Text("the cloud has everything that is in the log", style="green")
-    return Text(
-        f"{report['pending']} events ({litres(waiting_ul)} L) wait for the cloud, "
-        f"the oldest for {ago(report['oldest_pending_s'])}",
-        style="yellow",
+        return Text(tr("the cloud has everything that is in the log"), style="green")
+    said = trn(
+        "{n} event ({litres} L) waits for the cloud, for {time}",
+        "{n} events ({litres} L) wait for the cloud, the oldest for {time}",
+        report["pending"],
+        litres=litres(waiting_ul),
+        time=ago(report["oldest_pending_s"]),
     )
+    return Text(said, style="yellow")
 
 
 def _coloured(state: str) -> Text:
     from rich.text import Text
 
     colour = {"ok": "green", "online": "green", "running": "green", "stopped": "dim"}.get(state, "yellow")
-    return Text(state, style=colour)
+    return Text(shown(state_words(state)), style=colour)

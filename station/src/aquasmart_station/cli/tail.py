@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from ..config import load_config
-from ..core.model import Flag, Kind, Row, StreamHeader, event_id
+from ..core.model import Flag, Row, StreamHeader, event_id, kind_name
 
 FOLLOW_EVERY_S = 0.25
 PAGE_ROWS = 1_000
@@ -45,7 +45,7 @@ def _line(row: Row, header: StreamHeader) -> str:
     at = datetime.fromtimestamp(row.at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
     flags = "|".join(flag.name.lower() for flag in Flag if flag.name and flag & row.flags)
     who = header.meter_id or "station"
-    said = f"{at}Z  {who:10} {str(header.id)[:8]}/{row.seq:<7} {Kind(row.kind).wire:12} {row.counts:>14}"
+    said = f"{at}Z  {who:10} {str(header.id)[:8]}/{row.seq:<7} {kind_name(row.kind):12} {row.counts:>14}"
     return "  ".join(part for part in (said, flags, row.data or "") if part)
 
 
@@ -57,7 +57,7 @@ def _json_line(row: Row, header: StreamHeader) -> str:
             "seq": row.seq,
             "seqs": row.seqs,
             "meter_id": header.meter_id,
-            "kind": Kind(row.kind).wire,
+            "kind": kind_name(row.kind),
             "flags": row.flags,
             "at_ms": row.at_ms,
             "mono_ms": row.mono_ms,

@@ -11,10 +11,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..config import load_config
+from ..core.phrases import marked
 from ..core.showing import ago
+from .words import looked_up, tr
 
 if TYPE_CHECKING:
     from ..services.visiting import Visit
+
+BEGUN = marked("the visit of {technician} has begun; the cloud is told as operation {n}")
+NOTED = marked("noted in the visit of {technician}; the cloud is told as operation {n}")
+ENDED = marked("the visit of {technician} has ended; the cloud is told as operation {n}")
 
 
 @click.group()
@@ -31,7 +37,7 @@ def start(config_path: Path, technician: str, note: str, *, as_json: bool) -> No
     """Begin a visit."""
     from ..services import visiting
 
-    _tell(config_path, lambda connection, now: visiting.start(connection, technician, note, now), as_json, "has begun")
+    _tell(config_path, lambda connection, now: visiting.start(connection, technician, note, now), as_json, BEGUN)
 
 
 @visit.command("note")
@@ -42,7 +48,7 @@ def add_note(config_path: Path, text: str, *, as_json: bool) -> None:
     """Note something of the visit under way."""
     from ..services import visiting
 
-    _tell(config_path, lambda connection, now: visiting.note(connection, text, now), as_json, "is noted")
+    _tell(config_path, lambda connection, now: visiting.note(connection, text, now), as_json, NOTED)
 
 
 @visit.command()
@@ -53,7 +59,7 @@ def end(config_path: Path, note: str, *, as_json: bool) -> None:
     """End the visit under way."""
     from ..services import visiting
 
-    _tell(config_path, lambda connection, now: visiting.end(connection, note, now), as_json, "has ended")
+    _tell(config_path, lambda connection, now: visiting.end(connection, note, now), as_json, ENDED)
 
 
 @visit.command()
@@ -69,9 +75,15 @@ def show(config_path: Path, *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"visit": _document(found)}, ensure_ascii=False))
     elif found is None:
-        click.echo("no visit is under way")
+        click.echo(tr("no visit is under way"))
     else:
-        click.echo(f"{found.technician} has been here for {ago(time.time() - found.started_at_ms / 1000)}")
+        click.echo(
+            tr(
+                "{technician} has been here for {time}",
+                technician=found.technician,
+                time=ago(time.time() - found.started_at_ms / 1000),
+            )
+        )
 
 
 def _tell(config_path: Path, do: Callable[[Any, int], tuple[int, Visit]], as_json: bool, what: str) -> None:
@@ -82,7 +94,7 @@ def _tell(config_path: Path, do: Callable[[Any, int], tuple[int, Visit]], as_jso
     if as_json:
         click.echo(json.dumps({"operation": number, "visit": _document(found)}, ensure_ascii=False))
     else:
-        click.echo(f"the visit of {found.technician} {what}; the cloud is told as operation {number}")
+        click.echo(looked_up(what).format(technician=found.technician, n=number))
 
 
 def _document(found: Visit | None) -> dict[str, Any] | None:

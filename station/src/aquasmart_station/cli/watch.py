@@ -12,9 +12,11 @@ import click
 
 from ..config import load_config
 from ..core.errors import LogError
-from ..core.showing import ago, litres
+from ..core.phrases import sentences
+from ..core.showing import ago, litres, state_words
 from .looks import console
 from .status import view
+from .words import shown, tr, trn
 
 
 @click.command()
@@ -33,7 +35,7 @@ def watch(config_path: Path, every_s: float | None, count: int | None, *, as_jso
         try:
             return station_report(config)
         except LogError as fault:
-            return {"fault": f"{fault} {fault.hint}".strip()}
+            return {"fault": sentences(fault.message, fault.hint)}
 
     if lively:
         _live(look, pause_s, count)
@@ -56,7 +58,7 @@ def _live(look: Any, pause_s: float, count: int | None) -> None:
     with Live(console=console(), auto_refresh=False) as live:
         while count is None or looks < count:
             report = look()
-            live.update(Text(report["fault"], style="red") if "fault" in report else view(report), refresh=True)
+            live.update(Text(shown(report["fault"]), style="red") if "fault" in report else view(report), refresh=True)
             looks += 1
             time.sleep(pause_s)
 
@@ -65,12 +67,18 @@ def line(report: dict[str, Any]) -> str:
     """One line of what matters most."""
     at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     if "fault" in report:
-        return f"{at}  {report['fault']}"
+        return f"{at}  {shown(report['fault'])}"
     flow_ul_s = sum(meter["flow_ul_s"] or 0 for meter in report["meters"])
-    meters = ", ".join(f"{meter['meter_id']} {meter['state']}" for meter in report["meters"])
-    waits = "everything delivered"
+    meters = ", ".join(f"{meter['meter_id']} {shown(state_words(meter['state']))}" for meter in report["meters"])
+    waits = tr("everything delivered")
     if report["pending"]:
-        waits = f"{report['pending']} events wait, the oldest for {ago(report['oldest_pending_s'])}"
+        waits = trn(
+            "{n} event waits, for {time}",
+            "{n} events wait, the oldest for {time}",
+            report["pending"],
+            time=ago(report["oldest_pending_s"]),
+        )
     said = f"{at}  {meters}  {litres(flow_ul_s * 60, 1)} L/min  {litres(report['meter_ul'])} L  "
-    said += f"reader {report['reader']['state']}  sync {report['sync_state']}: {waits}"
-    return said + (f"  DEGRADED {', '.join(report['degraded'])}" if report["degraded"] else "")
+    services = [shown(state_words(state)) for state in (report["reader"]["state"], report["sync_state"])]
+    said += "reader {}  sync {}: {}".format(*services, waits)
+    return said + (f"  {tr('DEGRADED')} {', '.join(report['degraded'])}" if report["degraded"] else "")

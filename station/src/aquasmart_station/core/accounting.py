@@ -27,6 +27,7 @@ from .accounting_rules import (
 )
 from .accounting_view import FROZEN, OK, SUSPECT, AccountView
 from .model import PRICE_LIMIT, Board, Draft, Flag, Kind, MeterTraits, Reading, Resume, Scale
+from .phrases import Phrase
 
 __all__ = ["Account", "AccountView"]
 
@@ -123,7 +124,9 @@ class Account:
             drafts += self._renew_epoch(reading, now)
             verdict = self._classify(reading, now)
         if not self._priceable(verdict):
-            self._books.say(SUSPECT, f"the count {verdict.position} is beyond what the books can carry")
+            self._books.say(
+                SUSPECT, Phrase("the count {position} is beyond what the books can carry", position=verdict.position)
+            )
             return drafts
         return drafts + self._book(verdict, reading, now)
 
@@ -262,10 +265,11 @@ class Account:
         """Rule 7: believed when three polls agree. A jump is disputed volume, a decrease begins a new epoch."""
         doubt = self._doubt = Doubt.after(self._doubt, verdict, reading, now, self._traits)
         if doubt.polls < AGREEING_POLLS:
-            what = "jumped" if doubt.case is Case.JUMP else "fell"
-            self._books.say(
-                SUSPECT, f"the count {what} to {doubt.last_raw}; believed when {AGREEING_POLLS} polls agree"
-            )
+            values = {"register": doubt.last_raw, "n": AGREEING_POLLS}
+            text = Phrase("the count fell to {register}; believed when {n} polls agree", **values)
+            if doubt.case is Case.JUMP:
+                text = Phrase("the count jumped to {register}; believed when {n} polls agree", **values)
+            self._books.say(SUSPECT, text)
             return []
         self._doubt, self._debt, self._reported_debt = None, 0, 0
         if doubt.case is Case.JUMP:
@@ -279,7 +283,14 @@ class Account:
     def _freeze(self, known: Known, reading: Reading, now: Moment) -> list[Draft]:
         """Rule 1: nothing is booked until the swap is acknowledged; a row keeps the count first seen."""
         found = reading.identity or ""
-        self._books.say(FROZEN, f"meter {found} answers where {known.identity} was; acknowledge the swap to count it")
+        self._books.say(
+            FROZEN,
+            Phrase(
+                "meter {found} answers where {identity} was; acknowledge the swap to count it",
+                found=found,
+                identity=known.identity,
+            ),
+        )
         if self._newcomer is not None and self._newcomer.identity == found:
             return []
         self._newcomer = Newcomer(found, raw_counts(reading, self._traits), reading.boot_id, now)

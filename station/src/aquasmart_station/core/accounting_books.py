@@ -15,6 +15,7 @@ from .accounting_rules import Known, Moment, epoch_of_boot, has_rebooted, is_non
 from .accounting_streams import Streams
 from .accounting_view import OK, WAITING
 from .model import Board, Draft, Flag, Kind, MeterTraits, Reading
+from .phrases import Phrase
 
 
 class Books:
@@ -34,7 +35,8 @@ class Books:
         self.streams = Streams(board, meter_id, traits, new_id, clock)
         self.accepted = False
         """Whether this run has accepted a reading: until then counts are caught up, not measured."""
-        self.state, self.reason = WAITING, "no answer from the meter yet"
+        self.state = WAITING
+        self.reason: str = Phrase("no answer from the meter yet")
         self.run_ul = 0
         self._board, self._meter_id, self._traits, self._new_id = board, meter_id, traits, new_id
 

@@ -16,6 +16,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from .outcome import Refused
+from .phrases import Phrase
 
 MOST_AN_HOUR = 10
 """Dead letters per stream and hour."""
@@ -66,13 +67,13 @@ def after_refusal(sent: Portion, verdict: Verdict, *, may_condemn: bool) -> Susp
     `sent.as_gap` is also true for a row that is a gap already: there is nothing left to replace.
     """
     if sent.as_gap:
-        return Blocked("it refuses the row's gap as well")
+        return Blocked(Phrase("it refuses the row's gap as well"))
     if any(place == "$.stream" or place.startswith("$.stream.") for place in verdict.refused.wrong):
-        return Blocked("it refuses the stream's header")
+        return Blocked(Phrase("it refuses the stream's header"))
     if sent.rows > 1:
         return Suspicion(sent.rows)
     if not may_condemn:
-        return Blocked(f"it has refused {MOST_AN_HOUR} events of this stream within the hour")
+        return Blocked(Phrase("it has refused {n} events of this stream within the hour", n=MOST_AN_HOUR))
     return Suspicion(1, verdict)
 
 

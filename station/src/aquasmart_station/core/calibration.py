@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from .model import Scale
+from .phrases import Phrase
 
 CLASSES = ("0.5", "1", "1.5", "2", "3", "5")
 """Accuracy classes: the largest error in per cent."""
@@ -74,7 +75,7 @@ def calibrate(pours: Sequence[Pour], present: Scale) -> Calibration:
 def class_of(error_percent: Fraction) -> str:
     """The accuracy class that an error just fits."""
     fitting = next((name for name in CLASSES if abs(error_percent) <= Fraction(name)), None)
-    return f"worse than {CLASSES[-1]} %" if fitting is None else f"{fitting} %"
+    return Phrase("worse than {limit} %", limit=CLASSES[-1]) if fitting is None else f"{fitting} %"
 
 
 def decimals(value: Fraction, places: int) -> str:

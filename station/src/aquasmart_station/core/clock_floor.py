@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from .phrases import Phrase
+
 EARLIEST_PLAUSIBLE_MS = 1_735_689_600_000
 """2025-01-01: this software did not exist before."""
 
@@ -29,8 +31,10 @@ class ClockFloor:
     def source(self) -> str:
         """Where it comes from, in words."""
         if self.cloud_ms is not None and self.cloud_ms == self.at_ms:
-            return "the cloud's last verified answer"
-        return "the image's build time" if self.built_ms == self.at_ms else "the age of this software"
+            return Phrase("the cloud's last verified answer")
+        if self.built_ms == self.at_ms:
+            return Phrase("the image's build time")
+        return Phrase("the age of this software")
 
     def behind_ms(self, wall_ms: int) -> int:
         """How far a clock stands below the floor; 0 where it does not."""

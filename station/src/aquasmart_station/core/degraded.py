@@ -6,6 +6,8 @@ While any is active, rows carry the flag `degraded`; each change of the set beco
 
 from __future__ import annotations
 
+from .phrases import Phrase, joined
+
 RING_NEAR_CAPACITY = "ring-near-capacity"
 DISK_FULL = "disk-full"
 DISK_LOW = "disk-low"
@@ -20,23 +22,33 @@ COVERED = {DISK_FULL: DISK_LOW}
 """A reason that says more than another: of the two only the first is active. A disk that is full is not also low."""
 
 WORDS = {
-    RING_NEAR_CAPACITY: "the log cannot be written fast enough; readings are merged in memory, every count is kept",
-    DISK_FULL: "the data partition is full; free space on it. Counting goes on in the space the log keeps for this",
-    DISK_SLOW: "a commit took longer than a second; the card may be worn or busy",
-    LOG_OVER_BUDGET: "the log is near its budget with events the cloud has not taken; the oldest are being merged",
-    WAL_LARGE: "something has held the log open for reading for minutes; end that program (an export, a copy)",
-    "rail-low": "the supply voltage is too low; check power supply and cable",
-    "throttled": "the board runs slowly because it is hot or its supply is weak",
-    "clock-unset": "the time is not known; connect the network or set the clock",
-    DISK_LOW: "the data partition is getting full; see what else fills it. Nothing is short yet",
-    "memory-low": "the board is short of memory; see what else runs on it",
-    "hot": "the board is at 80 °C or more and will slow itself down; give it air, keep the sun off it",
-    "sensor-stuck": "water was expected and the meter's count does not move; check valve and sensor",
-    "leak": "water runs that is nobody's pour, booked as leak; look at the valve and the hose",
-    "no-flow": "not a count for so long that something may be wrong; is the tap open, is there water?",
-    "link-down": "the meter's port is gone; look at the adapter, its plug and its cable. It is tried again by itself",
-    "silent": "the port is there and the meter does not answer; look at its supply, the wiring, baud and parity",
-    "frozen": "another meter answers here; nothing of it is counted until the swap is acknowledged",
+    RING_NEAR_CAPACITY: Phrase(
+        "the log cannot be written fast enough; readings are merged in memory, every count is kept"
+    ),
+    DISK_FULL: Phrase(
+        "the data partition is full; free space on it. Counting goes on in the space the log keeps for this"
+    ),
+    DISK_SLOW: Phrase("a commit took longer than a second; the card may be worn or busy"),
+    LOG_OVER_BUDGET: Phrase(
+        "the log is near its budget with events the cloud has not taken; the oldest are being merged"
+    ),
+    WAL_LARGE: Phrase("something has held the log open for reading for minutes; end that program (an export, a copy)"),
+    "rail-low": Phrase("the supply voltage is too low; check power supply and cable"),
+    "throttled": Phrase("the board runs slowly because it is hot or its supply is weak"),
+    "clock-unset": Phrase("the time is not known; connect the network or set the clock"),
+    DISK_LOW: Phrase("the data partition is getting full; see what else fills it. Nothing is short yet"),
+    "memory-low": Phrase("the board is short of memory; see what else runs on it"),
+    "hot": Phrase("the board is at 80 °C or more and will slow itself down; give it air, keep the sun off it"),
+    "sensor-stuck": Phrase("water was expected and the meter's count does not move; check valve and sensor"),
+    "leak": Phrase("water runs that is nobody's pour, booked as leak; look at the valve and the hose"),
+    "no-flow": Phrase("not a count for so long that something may be wrong; is the tap open, is there water?"),
+    "link-down": Phrase(
+        "the meter's port is gone; look at the adapter, its plug and its cable. It is tried again by itself"
+    ),
+    "silent": Phrase(
+        "the port is there and the meter does not answer; look at its supply, the wiring, baud and parity"
+    ),
+    "frozen": Phrase("another meter answers here; nothing of it is counted until the swap is acknowledged"),
 }
 
 
@@ -80,5 +92,5 @@ class Reasons:
 def words(reason: str) -> str:
     """What a reason means and what to do, for people."""
     name, _, of = reason.partition(":")
-    text = WORDS.get(name, name)
-    return f"{of}: {text}" if of else text
+    text: str = WORDS.get(name, name)
+    return joined(": ", [of, text]) if of else text

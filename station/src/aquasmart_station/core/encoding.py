@@ -16,13 +16,12 @@ from typing import Any
 from uuid import UUID
 
 from .boot_clock import BootOffset
-from .model import Kind, Row, Scale, StreamHeader
+from .model import Kind, Row, Scale, StreamHeader, kind_name
 from .rows import columns_of
 
 WALL_STEP_MS = 250
 """A wall clock that moved by less against the monotonic one is not worth a step: NTP slews by far less a second."""
 
-_KIND_NAMES = {kind.value: kind.wire for kind in Kind}
 _VOLUME = Kind.VOLUME.value
 
 
@@ -189,7 +188,7 @@ def _not_plain(rows: Sequence[Row], kinds: Sequence[int]) -> list[dict[str, Any]
     entries: list[dict[str, Any]] = []
     for index in (place for place, kind in enumerate(kinds) if kind != _VOLUME):
         row = rows[index]
-        entry: dict[str, Any] = {"row": index, "kind": _KIND_NAMES.get(row.kind, f"kind-{row.kind}")}
+        entry: dict[str, Any] = {"row": index, "kind": kind_name(row.kind)}
         if row.data is not None:
             entry["data"] = json.loads(row.data)
         if row.seqs != 1:

@@ -5,13 +5,16 @@ Nothing here does I/O. A `hint` says what to do next, in words a technician can 
 
 from __future__ import annotations
 
+from .phrases import Phrase, counted, joined
+
 
 class StationError(Exception):
-    """Anything the station can name. `hint` says what to do about it."""
+    """Anything the station can name. `hint` says what to do about it. Both may be phrases (core/phrases.py), which
+    `str()` of the error is not: it is English."""
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)
-        self.hint = hint
+        self.message, self.hint = message, hint
 
 
 class BadFrame(StationError):
@@ -31,10 +34,12 @@ class BadConfig(StationError):
 
     def __init__(self, path: str, faults: list[str]) -> None:
         self.faults = faults
+        said = counted(
+            "{path}: {n} fault in the configuration", "{path}: {n} faults in the configuration", len(faults), path=path
+        )
         super().__init__(
-            f"{path}: {len(faults)} fault{'s' if len(faults) != 1 else ''} in the configuration\n"
-            + "\n".join(f"  - {fault}" for fault in faults),
-            hint="Nothing was started. Correct the file and start again.",
+            joined("\n  - ", [said, *faults]),
+            hint=Phrase("Nothing was started. Correct the file and start again."),
         )
 
 
@@ -70,5 +75,13 @@ class BadOperation(StationError):
     """An operation that cannot be sent: unknown type, missing parameter, unreadable. Refused before any request."""
 
 
+class NotNow(StationError):
+    """What was asked cannot be done at this moment, and nothing of it was; later it may."""
+
+
 class OpsError(StationError):
     """The station's ops.db could not be opened, read or written."""
+
+
+class UpdateError(StationError):
+    """A bundle that cannot be installed, or an image that cannot be marked good. Nothing that counts was changed."""

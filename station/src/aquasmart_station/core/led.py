@@ -10,15 +10,23 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 
+from .phrases import Phrase
+
 
 class Health(Enum):
     """What a glance must tell apart, the worst first: the word, and what to do."""
 
-    DEAD = ("dead", "the reader or sync does not run, or the log cannot be written: aquasmart doctor")
-    METER = ("meter fault", "nothing can be counted from a meter: look at its cable and supply, aquasmart status")
-    HOLD = ("hold", "the cloud, or something before it, says no: aquasmart status says why and what to do")
-    BACKLOG = ("backlog", "counting; the cloud is out of reach, what is counted waits in the log")
-    HEALTHY = ("healthy", "counting, and the cloud has everything")
+    DEAD = (Phrase("dead"), Phrase("the reader or sync does not run, or the log cannot be written: aquasmart doctor"))
+    METER = (
+        Phrase("meter fault"),
+        Phrase("nothing can be counted from a meter: look at its cable and supply, aquasmart status"),
+    )
+    HOLD = (
+        Phrase("hold"),
+        Phrase("the cloud, or something before it, says no: aquasmart status says why and what to do"),
+    )
+    BACKLOG = (Phrase("backlog"), Phrase("counting; the cloud is out of reach, what is counted waits in the log"))
+    HEALTHY = (Phrase("healthy"), Phrase("counting, and the cloud has everything"))
 
     @property
     def word(self) -> str:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from uuid import UUID, uuid5
 
 from .errors import CountsOutOfRange
+from .phrases import Phrase
 
 PRICE_LIMIT = 1 << 63
 """counts · ul_num must stay below this, on the station and in the cloud (docs/protocol.md §3)."""
@@ -46,6 +47,14 @@ class Kind(IntEnum):
         return self.name.lower()
 
 
+_KIND_NAMES = {kind.value: kind.wire for kind in Kind}
+
+
+def kind_name(number: int) -> str:
+    """A kind as the wire has it; `kind-N` for one that a newer image wrote before it was given up."""
+    return _KIND_NAMES.get(number, f"kind-{number}")
+
+
 class Flag(IntFlag):
     """Status bits on every reading and every row."""
 
@@ -72,7 +81,14 @@ class Scale:
         """Price of position `counts` in µl: `counts · ul_num // den` (docs/protocol.md §3)."""
         product = counts * self.ul_num
         if counts < 0 or product >= PRICE_LIMIT:
-            raise CountsOutOfRange(f"position {counts} at scale {self.ul_num}/{self.den} is out of range")
+            raise CountsOutOfRange(
+                Phrase(
+                    "position {counts} at scale {ul_num}/{den} is out of range",
+                    counts=counts,
+                    ul_num=self.ul_num,
+                    den=self.den,
+                )
+            )
         return product // self.den
 
     def volume_ul(self, from_counts: int, to_counts: int) -> int:

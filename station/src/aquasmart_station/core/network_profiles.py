@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from .phrases import Phrase
+
 WIPED = "*"
 _PRINTABLE = re.compile(r"[ -~]{8,63}|[0-9A-Fa-f]{64}")
 _PLAIN_SSID = re.compile(r"[A-Za-z0-9_.-]([A-Za-z0-9 _.-]*[A-Za-z0-9_.-])?")
@@ -38,14 +40,23 @@ class Connection:
 def connections(network: object, station_id: str, faults: list[str]) -> tuple[Connection, ...]:
     """The key files of a `[network]` table; faults are added."""
     if not isinstance(network, dict):
-        faults.append("network: must be a table")
+        faults.append(Phrase("network: must be a table"))
         return ()
     made = []
     for kind, table in network.items():
         if kind not in _KNOWN or not isinstance(table, dict):
-            faults.append(f"network.{kind}: there are the tables {', '.join(f'[network.{each}]' for each in _KNOWN)}")
+            faults.append(
+                Phrase(
+                    "network.{kind}: there are the tables {known}",
+                    kind=kind,
+                    known=", ".join(f"[network.{each}]" for each in _KNOWN),
+                )
+            )
             continue
-        faults += [f"network.{kind}.{name}: is no setting of it" for name in sorted(table.keys() - _KNOWN[kind])]
+        faults += [
+            Phrase("network.{kind}.{name}: is no setting of it", kind=kind, name=name)
+            for name in sorted(table.keys() - _KNOWN[kind])
+        ]
         parts = {"wifi": _wifi, "modem": _modem, "ethernet": _ethernet}[kind](table, faults)
         made.append(Connection(f"aquasmart-{kind}", _text(kind, station_id, parts), _moved(table)))
     return tuple(made)
@@ -70,7 +81,7 @@ def _text(kind: str, station_id: str, parts: dict[str, dict[str, str]]) -> str:
 def _wifi(table: Mapping[str, Any], faults: list[str]) -> dict[str, dict[str, str]]:
     ssid, password = table.get("ssid"), table.get("password")
     if not isinstance(ssid, str) or not 1 <= len(ssid.encode()) <= 32:
-        faults.append("network.wifi.ssid: must be a name of 1 to 32 bytes")
+        faults.append(Phrase("network.wifi.ssid: must be a name of 1 to 32 bytes"))
         ssid = ""
     own = {"mode": "infrastructure", "ssid": _ssid(ssid)}
     if _flag(table, "hidden", "network.wifi", faults):
@@ -78,7 +89,7 @@ def _wifi(table: Mapping[str, Any], faults: list[str]) -> dict[str, dict[str, st
     parts = {"wifi": own}
     if password is not None:
         if not isinstance(password, str) or (password.strip(WIPED) and not _PRINTABLE.fullmatch(password)):
-            faults.append("network.wifi.password: must be 8 to 63 ordinary characters, or 64 hex digits")
+            faults.append(Phrase("network.wifi.password: must be 8 to 63 ordinary characters, or 64 hex digits"))
             password = ""
         parts["wifi-security"] = {"key-mgmt": "wpa-psk", "psk": escaped(password)}
     return parts | _addresses(table, "network.wifi", faults)
@@ -91,13 +102,13 @@ def _modem(table: Mapping[str, Any], faults: list[str]) -> dict[str, dict[str, s
         if value is None and name != "apn":
             continue
         if not isinstance(value, str) or not _one_line(value) or (pattern and not pattern.fullmatch(value)):
-            faults.append(f"network.modem.{name}: must be text on one line, as the provider gave it")
+            faults.append(Phrase("network.modem.{name}: must be text on one line, as the provider gave it", name=name))
             continue
         own[key] = escaped(value)
     pin = table.get("pin")
     if pin is not None:
         if not isinstance(pin, str) or (pin.strip(WIPED) and not _PIN.fullmatch(pin)):
-            faults.append("network.modem.pin: must be 4 to 8 digits in quotes")
+            faults.append(Phrase("network.modem.pin: must be 4 to 8 digits in quotes"))
             pin = ""
         own["pin"] = pin
     return {"gsm": own, "ipv4": {"method": "auto"}, "ipv6": {"method": "auto"}}
@@ -113,21 +124,25 @@ def _addresses(table: Mapping[str, Any], where: str, faults: list[str]) -> dict[
     automatic = {"ipv4": {"method": "auto"}, "ipv6": {"method": "auto"}}
     if address is None:
         if gateway is not None or dns:
-            faults.append(f"{where}: gateway and dns belong to a static address; address is missing")
+            faults.append(
+                Phrase("{where}: gateway and dns belong to a static address; address is missing", where=where)
+            )
         return automatic
     try:
         # Without a prefix the address would be a network of its own.
         found = ipaddress.IPv4Interface(str(address) if "/" in str(address) else "")
         own = {"method": "manual", "address1": found.with_prefixlen}
     except ValueError:
-        faults.append(f"{where}.address: must be an IPv4 address with its prefix, such as 192.0.2.10/24")
+        faults.append(
+            Phrase("{where}.address: must be an IPv4 address with its prefix, such as 192.0.2.10/24", where=where)
+        )
         return automatic
     if gateway is not None:
         _gateway(own, str(gateway), found, where, faults)
     try:
         servers = [str(ipaddress.IPv4Address(str(each))) for each in (dns if isinstance(dns, list) else [dns])]
     except ValueError:
-        faults.append(f"{where}.dns: must be a list of IPv4 addresses")
+        faults.append(Phrase("{where}.dns: must be a list of IPv4 addresses", where=where))
         servers = []
     if servers:
         own["dns"] = ";".join(servers) + ";"
@@ -139,16 +154,23 @@ def _gateway(
 ) -> None:
     try:
         if ipaddress.IPv4Address(gateway) not in address.network:
-            faults.append(f"{where}.gateway: {gateway} is not in the network of {address}")
+            faults.append(
+                Phrase(
+                    "{where}.gateway: {gateway} is not in the network of {address}",
+                    where=where,
+                    gateway=gateway,
+                    address=address,
+                )
+            )
         own["address1"] += f",{gateway}"
     except ValueError:
-        faults.append(f"{where}.gateway: must be an IPv4 address")
+        faults.append(Phrase("{where}.gateway: must be an IPv4 address", where=where))
 
 
 def _flag(table: Mapping[str, Any], name: str, where: str, faults: list[str]) -> bool:
     value = table.get(name, False)
     if not isinstance(value, bool):
-        faults.append(f"{where}.{name}: must be true or false")
+        faults.append(Phrase("{where}.{name}: must be true or false", where=where, name=name))
         return False
     return value
 

@@ -19,6 +19,7 @@ from urllib.parse import quote
 from .backoff import Backoff
 from .encoding import compact
 from .errors import BadOperation
+from .phrases import Phrase
 
 OPERATIONS = "/v1/operations/"
 ATTEMPTS = 5
@@ -73,7 +74,7 @@ TYPES: Mapping[str, OperationType] = MappingProxyType(
             OperationType("diagnostics_bundle", ("document",), profile=SLOW),
             OperationType("key_confirm", ("key_id", "base_key_id", "nonce"), "/{key_id}"),
             OperationType("resend_event", ("stream", "seq", "kind"), "/{stream}/{seq}"),
-            OperationType("update_result", ("from_version", "to_version", "result")),
+            OperationType("update_result", ("rollout_id", "state", "version", "number", "detail", "at_ms")),
         )
     }
 )
@@ -91,7 +92,10 @@ class OperationRequest:
 def type_of(name: str) -> OperationType:
     """The row of the table. Raises BadOperation for an unknown type."""
     if name not in TYPES:
-        raise BadOperation(f"{name!r} is no type of operation", hint=f"There are: {', '.join(sorted(TYPES))}.")
+        raise BadOperation(
+            Phrase("{name!r} is no type of operation", name=name),
+            hint=Phrase("There are: {types}.", types=", ".join(sorted(TYPES))),
+        )
     return TYPES[name]
 
 
@@ -101,7 +105,10 @@ def checked(name: str, parameters: Mapping[str, Any]) -> OperationType:
     missing = [each for each in kind.required if parameters.get(each) is None and each not in _MAY_BE_NULL]
     missing += [each for each in _MAY_BE_NULL if each in kind.required and each not in parameters]
     if missing:
-        raise BadOperation(f"{name} lacks {', '.join(missing)}", hint="Nothing was queued or sent.")
+        raise BadOperation(
+            Phrase("{name} lacks {missing}", name=name, missing=", ".join(missing)),
+            hint=Phrase("Nothing was queued or sent."),
+        )
     return kind
 
 
@@ -132,9 +139,9 @@ def parameters_of(text: str) -> dict[str, Any]:
     try:
         found = json.loads(text)
     except (ValueError, RecursionError) as fault:
-        raise BadOperation("the operation's parameters are damaged", hint="Enter it anew.") from fault
+        raise BadOperation(Phrase("the operation's parameters are damaged"), hint=Phrase("Enter it anew.")) from fault
     if not isinstance(found, dict):
-        raise BadOperation("the operation's parameters are damaged", hint="Enter it anew.")
+        raise BadOperation(Phrase("the operation's parameters are damaged"), hint=Phrase("Enter it anew."))
     return found
 
 
@@ -147,7 +154,7 @@ def to_wire(parameters: Mapping[str, Any]) -> dict[str, Any]:
         elif isinstance(value, int) and not isinstance(value, bool):
             found[name.removesuffix("_ms")] = rfc3339(value)
         else:
-            raise BadOperation(f"{name} is a time in milliseconds, not {value!r}")
+            raise BadOperation(Phrase("{name} is a time in milliseconds, not {value!r}", name=name, value=value))
     return found
 
 
@@ -169,7 +176,7 @@ def rfc3339(at_ms: int) -> str:
         # By parts: a float of seconds would not keep every millisecond.
         moment = datetime.fromtimestamp(at_ms // 1000, UTC).replace(microsecond=at_ms % 1000 * 1000)
     except (ValueError, OverflowError, OSError) as fault:
-        raise BadOperation(f"{at_ms} ms is no time") from fault
+        raise BadOperation(Phrase("{at_ms} ms is no time", at_ms=at_ms)) from fault
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 

@@ -14,6 +14,8 @@ from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Any, Literal, TypeGuard
 
+from .phrases import Phrase
+
 UNSIGNED_RETRY_AFTER_LIMIT_S = 300.0
 SIGNED_RETRY_AFTER_LIMIT_S = 3_600.0
 RECHECK_S = 900.0
@@ -183,7 +185,7 @@ def outcome_of(
     if 200 <= answer.status < 300:
         data, meta = document.get("data"), document.get("meta")
         if not isinstance(data, dict) or not isinstance(meta, dict) or meta.get("trace_id") != trace_id:
-            return Retry("the cloud's answer has no data, or another trace id", verified=True)
+            return Retry(Phrase("the cloud's answer has no data, or another trace id"), verified=True)
         return Delivered(data)
     return _signed(_Problem.read(answer, document, now_wall_s), lane)
 
@@ -193,15 +195,18 @@ _MAYBE_THE_KEY = frozenset({401, 403, 404, 410, 426})
 
 def _unsigned(answer: Answer, now_wall_s: float) -> Retry | Unverified:
     if answer.status == 413:
-        return Retry("something on the way says 413 (too large)", smaller=True)
+        return Retry(Phrase("something on the way says 413 (too large)"), smaller=True)
     if answer.status in _MAYBE_THE_KEY:
-        text = f"cloud or a portal says {answer.status}; its answer is not signed"
+        text = Phrase("cloud or a portal says {status}; its answer is not signed", status=answer.status)
         return Unverified(answer.status, text, other_key=True)
     if 200 <= answer.status < 400:
         # 2xx and redirects of a captive portal: nobody who knows the key has said anything.
-        return Unverified(answer.status, f"an unsigned {answer.status}: a captive portal or a wrong address answers")
+        return Unverified(
+            answer.status,
+            Phrase("an unsigned {status}: a captive portal or a wrong address answers", status=answer.status),
+        )
     after_s = _retry_after(answer, now_wall_s, UNSIGNED_RETRY_AFTER_LIMIT_S)
-    return Retry(f"an unsigned {answer.status}", after_s)
+    return Retry(Phrase("an unsigned {status}", status=answer.status), after_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,11 +227,16 @@ class _Problem:
 
     def transient(self) -> Retry:
         """Again, when the cloud said or after a backoff."""
-        return Retry(f"the cloud says {self.status} {self.code}", self.after_s, verified=True, code=self.code)
+        return Retry(
+            Phrase("the cloud says {status} {code}", status=self.status, code=self.code),
+            self.after_s,
+            verified=True,
+            code=self.code,
+        )
 
     def without(self, what: str) -> Retry:
         """A verdict without the figures it needs changes nothing."""
-        return Retry(f"{self.code} without {what}", verified=True, code=self.code)
+        return Retry(Phrase("{code} without {what}", code=self.code, what=what), verified=True, code=self.code)
 
     def refused(self) -> Refused:
         errors = self.document.get("errors")
@@ -240,18 +250,18 @@ class _Problem:
 
 def _skewed(problem: _Problem) -> Outcome:
     server_time = problem.document.get("server_time")
-    return Skewed(server_time) if _is_int(server_time) else problem.without("a server_time")
+    return Skewed(server_time) if _is_int(server_time) else problem.without(Phrase("a server_time"))
 
 
 def _rewind(problem: _Problem) -> Outcome:
     expected, through = problem.document.get("expected_seq"), problem.document.get("counts_through")
     if _is_int(expected) and _is_int(through) and expected >= 1 and through >= 0:
         return Rewind(expected, through)
-    return problem.without("expected_seq and counts_through")
+    return problem.without(Phrase("expected_seq and counts_through"))
 
 
 def _in_progress(problem: _Problem) -> Outcome:
-    return Retry("the cloud is still working on it", IN_PROGRESS_S, verified=True, code=problem.code)
+    return Retry(Phrase("the cloud is still working on it"), IN_PROGRESS_S, verified=True, code=problem.code)
 
 
 def _key_refused(problem: _Problem) -> Outcome:

@@ -10,6 +10,7 @@ import hashlib
 import re
 from dataclasses import dataclass
 
+from .phrases import Phrase
 from .signing import same
 
 FORM = re.compile(r"[0-9]{6,12}")
@@ -25,7 +26,7 @@ _COST = {"n": 1 << 14, "r": 8, "p": 1}
 def keep(pin: str, salt: bytes) -> str:
     """What is stored of a PIN: `scrypt$SALT$HASH` in hexadecimal. `salt`: 16 random bytes. Raises ValueError."""
     if not FORM.fullmatch(pin):
-        raise ValueError("a PIN is 6 to 12 digits")
+        raise ValueError(Phrase("a PIN is 6 to 12 digits"))
     return f"scrypt${salt.hex()}${_hash(pin, salt).hex()}"
 
 

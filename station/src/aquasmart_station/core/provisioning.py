@@ -15,6 +15,7 @@ from typing import Any
 
 from .errors import StationError
 from .network_profiles import Connection, connections
+from .phrases import Phrase, counted, joined
 from .technician_access import Access, access
 
 WIPED = "*"
@@ -39,10 +40,15 @@ class BadProvision(StationError):
 
     def __init__(self, name: str, faults: list[str]) -> None:
         self.faults = faults
+        said = counted(
+            "{path}: {n} fault in the provisioning file",
+            "{path}: {n} faults in the provisioning file",
+            len(faults),
+            path=name,
+        )
         super().__init__(
-            f"{name}: {len(faults)} fault{'s' if len(faults) != 1 else ''} in the provisioning file\n"
-            + "\n".join(f"  - {fault}" for fault in faults),
-            hint="Nothing was changed. Correct the file on the boot partition and try again.",
+            joined("\n  - ", [said, *faults]),
+            hint=Phrase("Nothing was changed. Correct the file on the boot partition and try again."),
         )
 
 
@@ -67,11 +73,15 @@ class Plan:
 def read_plan(name: str, data: bytes) -> Plan:
     """The plan in a file's bytes. Raises BadProvision with every fault."""
     document = _document(name, data)
-    faults: list[str] = [f"{key}: is no setting of a provisioning file" for key in sorted(document.keys() - _TABLES)]
+    faults: list[str] = [
+        Phrase("{key}: is no setting of a provisioning file", key=key) for key in sorted(document.keys() - _TABLES)
+    ]
     cloud = _table(document, "cloud", faults)
     proxy = _table(cloud, "proxy", faults, within="cloud.")
-    faults += [f"cloud.{key}: is no setting of a provisioning file" for key in sorted(cloud.keys() - _CLOUD)]
-    faults += [f"cloud.proxy.{key}: is no setting of a proxy" for key in sorted(proxy.keys() - _PROXY)]
+    faults += [
+        Phrase("cloud.{key}: is no setting of a provisioning file", key=key) for key in sorted(cloud.keys() - _CLOUD)
+    ]
+    faults += [Phrase("cloud.proxy.{key}: is no setting of a proxy", key=key) for key in sorted(proxy.keys() - _PROXY)]
     networks = (
         connections(document["network"], str(document.get("station_id")), faults) if "network" in document else None
     )
@@ -120,9 +130,9 @@ def _document(name: str, data: bytes) -> dict[str, Any]:
         # Editors of another system may begin the file with a byte order mark.
         return tomllib.loads(data.decode("utf-8-sig"), parse_float=Decimal)
     except UnicodeDecodeError as fault:
-        raise BadProvision(name, ["the file is not UTF-8 text"]) from fault
+        raise BadProvision(name, [Phrase("the file is not UTF-8 text")]) from fault
     except tomllib.TOMLDecodeError as fault:
-        raise BadProvision(name, [f"not TOML: {fault}"]) from fault
+        raise BadProvision(name, [Phrase("not TOML: {reason}", reason=str(fault))]) from fault
 
 
 def _spans(data: bytes) -> Iterator[tuple[int, int]]:
@@ -138,7 +148,11 @@ def _unreachable_secrets(document: Mapping[str, Any], data: bytes) -> list[str]:
         after = {}
     left = dict(_secrets(after))
     return [
-        f'{path}: write it on a line of its own as {path.rpartition(".")[2]} = "…", without backslashes'
+        Phrase(
+            '{path}: write it on a line of its own as {name} = "…", without backslashes',
+            path=path,
+            name=path.rpartition(".")[2],
+        )
         for path, value in _secrets(document)
         if value and not is_wiped(left.get(path, ""))
     ]
@@ -156,7 +170,7 @@ def _table(document: Mapping[str, Any], name: str, faults: list[str], within: st
     found = document.get(name, {})
     if isinstance(found, dict):
         return found
-    faults.append(f"{within}{name}: must be a table")
+    faults.append(Phrase("{within}{name}: must be a table", within=within, name=name))
     return {}
 
 
@@ -164,7 +178,8 @@ def _key_id(cloud: Mapping[str, Any], faults: list[str]) -> str:
     key_id = cloud.get("key_id")
     if isinstance(key_id, str) and _KEY_ID.fullmatch(key_id):
         return key_id
-    faults.append(f"cloud.key_id: must match {_KEY_ID.pattern}" if key_id else "cloud.key_id: is missing")
+    wrong = Phrase("cloud.key_id: must match {pattern}", pattern=_KEY_ID.pattern)
+    faults.append(wrong if key_id else Phrase("cloud.key_id: is missing"))
     return ""
 
 
@@ -174,7 +189,7 @@ def _key(cloud: Mapping[str, Any], faults: list[str]) -> str | None:
         return None
     if not isinstance(key, str) or not _KEY.fullmatch(key):
         # Never the value itself: a key with one digit too few is still most of a key.
-        faults.append("cloud.key: must be 64 lower-case hex digits in quotes, as the operator gave them")
+        faults.append(Phrase("cloud.key: must be 64 lower-case hex digits in quotes, as the operator gave them"))
         return ""
     return key
 
@@ -184,10 +199,12 @@ def _ca(cloud: Mapping[str, Any], faults: list[str]) -> str | None:
     if ca is None:
         return None
     if not isinstance(ca, str) or "-----BEGIN CERTIFICATE-----" not in ca or "-----END CERTIFICATE-----" not in ca:
-        faults.append('cloud.ca: must be the certificate itself, between """ and """, from -----BEGIN to -----END')
+        faults.append(
+            Phrase('cloud.ca: must be the certificate itself, between """ and """, from -----BEGIN to -----END')
+        )
         return ""
     if "PRIVATE KEY" in ca:
-        faults.append("cloud.ca: holds a private key; a station needs the certificate only")
+        faults.append(Phrase("cloud.ca: holds a private key; a station needs the certificate only"))
     return ca.strip() + "\n"
 
 
@@ -196,7 +213,7 @@ def _credentials(proxy: Mapping[str, Any], faults: list[str]) -> str | None:
     if user is None and password is None:
         return None
     if not isinstance(user, str) or not user or ":" in user or not isinstance(password, str) or not password:
-        faults.append("cloud.proxy: user and password belong together, and a user has no colon")
+        faults.append(Phrase("cloud.proxy: user and password belong together, and a user has no colon"))
         return ""
     return "" if is_wiped(password) else f"{user}:{password}"
 

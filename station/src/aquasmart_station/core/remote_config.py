@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import Any
 
 from .model import PRICE_LIMIT
+from .phrases import Phrase
 
 Path = tuple[str, ...]
 Overlay = Mapping[Path, Any]
@@ -80,7 +81,7 @@ def faults_of(document: object, meters: Mapping[str, int]) -> list[str]:
     faults: list[str] = []
     for table, values in document.items():
         if not isinstance(values, dict):
-            faults.append(f"{table}: must be a table of settings")
+            faults.append(Phrase("{table}: must be a table of settings", table=table))
         elif table == "meters":
             for meter_id, settings in values.items():
                 faults += _meter_faults(meter_id, settings, meters)
@@ -96,26 +97,41 @@ def setting_faults(path: Path, value: object, meters: Mapping[str, int]) -> list
         return _meter_faults(path[1], {path[2]: value}, meters)
     bounds, name = SETTINGS.get(path), ".".join(path)
     if bounds is None:
-        return [f"{name}: is not a setting that can be changed from afar"]
+        return [Phrase("{name}: is not a setting that can be changed from afar", name=name)]
     if isinstance(value, bool) or not isinstance(value, int | float) or (bounds.whole and not isinstance(value, int)):
-        return [f"{name}: must be a {'whole ' if bounds.whole else ''}number, not {value!r}"]
+        if bounds.whole:
+            return [Phrase("{name}: must be a whole number, not {value!r}", name=name, value=value)]
+        return [Phrase("{name}: must be a number, not {value!r}", name=name, value=value)]
     if not bounds.least_milli <= value * 1000 <= bounds.most_milli:
         least, most = _plain(bounds.least_milli), _plain(bounds.most_milli)
-        return [f"{name}: must be from {least} to {most}, not {value!r}"]
+        values = {"name": name, "least": least, "most": most, "value": value}
+        return [Phrase("{name}: must be from {least} to {most}, not {value!r}", **values)]
     return []
 
 
 def _meter_faults(meter_id: str, settings: object, meters: Mapping[str, int]) -> list[str]:
     where = f"meters.{meter_id}"
     if not _METER_ID.fullmatch(meter_id) or meter_id not in meters:
-        return [f"{where}: this station has no such meter"]
+        return [Phrase("{where}: this station has no such meter", where=where)]
     if not isinstance(settings, dict):
-        return [f"{where}: must be a table of settings"]
-    faults = [f"{where}.{name}: is not a setting that can be changed from afar" for name in settings if name != SCALE]
+        return [Phrase("{table}: must be a table of settings", table=where)]
+    faults: list[str] = [
+        Phrase("{name}: is not a setting that can be changed from afar", name=f"{where}.{name}")
+        for name in settings
+        if name != SCALE
+    ]
     if SCALE in settings and not _is_scale(settings[SCALE]):
-        faults.append(f"{where}.scale: must be ul_num and den, whole numbers from 1 to {SCALE_LIMIT - 1}")
+        faults.append(
+            Phrase(
+                "{where}.scale: must be ul_num and den, whole numbers from 1 to {limit}",
+                where=where,
+                limit=SCALE_LIMIT - 1,
+            )
+        )
     elif SCALE in settings and settings[SCALE]["ul_num"] * meters[meter_id] >= PRICE_LIMIT:
-        faults.append(f"{where}.scale: ul_num is too large for this meter: its last count could not be priced")
+        faults.append(
+            Phrase("{where}.scale: ul_num is too large for this meter: its last count could not be priced", where=where)
+        )
     return faults
 
 

@@ -37,6 +37,11 @@ class Ring:
         return len(self._drafts)
 
     @property
+    def oldest_mono_ms(self) -> int | None:
+        """When the first of what waits was made, by the monotonic clock; None: nothing waits."""
+        return self._drafts[0].mono_ms if self._drafts else None
+
+    @property
     def room(self) -> bool:
         """Whether a reading may be booked: one reading gives at most a few drafts."""
         return len(self._drafts) < self.capacity

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from .phrases import Phrase
+
 LOG_DAMAGED = "log-damaged"
 """The reader's last word where the log is malformed. Sync sees it and ends too: the check needs both to let go."""
 
@@ -48,4 +50,21 @@ def ago(seconds: float) -> str:
     for limit, unit_s, name in ((120, 1, "s"), (7_200, 60, "min"), (172_800, 3_600, "h")):
         if seconds < limit:
             return f"{max(0, int(seconds)) // unit_s} {name}"
-    return f"{int(seconds) // 86_400} days"
+    return Phrase("{n} days", n=int(seconds) // 86_400)
+
+
+STATES = {
+    str(phrase): phrase
+    for phrase in (
+        *(Phrase("running"), Phrase("starting"), Phrase("stopped"), Phrase("not-running"), Phrase("unknown")),
+        *(Phrase("online"), Phrase("offline"), Phrase("unverified"), Phrase("hold")),
+        *(Phrase("log-fault"), Phrase("log-damaged"), Phrase("reader-not-running")),
+        *(Phrase("ok"), Phrase("waiting"), Phrase("silent"), Phrase("link-down"), Phrase("suspect"), Phrase("frozen")),
+    )
+}
+"""The words that services and meters are in, as people read them. Programs get the word itself."""
+
+
+def state_words(state: str) -> str:
+    """A state for people; one that is not known here as it is."""
+    return STATES.get(state, state)

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .model import MeterTraits
+from .phrases import Phrase, joined
 
 STUCK_COUNTS = 3
 """The flow figure must have promised so many counts before their absence means anything."""
@@ -31,15 +32,15 @@ UNSEEN_MS = 10_000
 STUCK, LEAK, NO_FLOW = "stuck", "leak", "no-flow"
 
 _WORDS = {
-    STUCK: "the meter shows flow but its count stands still: check the sensor and its cable",
-    LEAK: "water runs that is nobody's pour, booked as leak: look at the valve and the hose",
-    NO_FLOW: "not a count for so long that something may be wrong: is the tap open, is there water?",
+    STUCK: Phrase("the meter shows flow but its count stands still: check the sensor and its cable"),
+    LEAK: Phrase("water runs that is nobody's pour, booked as leak: look at the valve and the hose"),
+    NO_FLOW: Phrase("not a count for so long that something may be wrong: is the tap open, is there water?"),
 }
 
 
 def words_for(conditions: frozenset[str]) -> str:
     """What is so at present, in words that say what to do; empty where nothing is."""
-    return "; ".join(text for name, text in _WORDS.items() if name in conditions)
+    return joined("; ", (text for name, text in _WORDS.items() if name in conditions))
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,8 @@ from typing import Protocol
 
 from aquasmart_station.core.model import PRICE_LIMIT, MeterTraits, Reading, Scale, Stamp
 
+from ..core.phrases import Phrase, joined
+
 SLOWEST_DEVICE_MS = 200
 """How long a meter may think, with a USB adapter's 16 ms latency timer and a loaded board's scheduling in it."""
 
@@ -87,8 +89,14 @@ def checked_scale(scale: Scale, modulus: int | None, meter_id: str) -> Scale:
     """`scale`, or ValueError where two lives of the counter could not be priced below 2^63 (protocol §3)."""
     if modulus is not None and modulus * 2 * scale.ul_num >= PRICE_LIMIT:
         raise ValueError(
-            f"{meter_id}: the scale {scale.ul_num}/{scale.den} µl per count leaves no room for the totaliser's "
-            f"range of {modulus}; give the K-factor with fewer decimals"
+            Phrase(
+                "{meter_id}: the scale {ul_num}/{den} µl per count leaves no room for the totaliser's range"
+                " of {modulus}; give the K-factor with fewer decimals",
+                meter_id=meter_id,
+                ul_num=scale.ul_num,
+                den=scale.den,
+                modulus=modulus,
+            )
         )
     return scale
 
@@ -97,15 +105,15 @@ def check_settings(settings: DriverSettings) -> None:
     """Raise ValueError, with all faults in one text, where the settings cannot be any meter's."""
     faults = []
     if settings.baud is not None and settings.baud < 1:
-        faults.append(f"baud must be above 0, not {settings.baud}")
+        faults.append(Phrase("baud must be above 0, not {baud}", baud=settings.baud))
     if settings.qmax_ul_s < 1:
-        faults.append(f"qmax must be above 0, not {settings.qmax_ul_s} µl/s")
+        faults.append(Phrase("qmax must be above 0, not {qmax_ul_s} µl/s", qmax_ul_s=settings.qmax_ul_s))
     if settings.k_factor is not None and settings.k_factor <= 0:
-        faults.append(f"k_factor must be above 0 pulses per litre, not {settings.k_factor}")
+        faults.append(Phrase("k_factor must be above 0 pulses per litre, not {k_factor}", k_factor=settings.k_factor))
     if settings.modulus is not None and settings.modulus < 2:
-        faults.append(f"modulus must be 2 or more counts, not {settings.modulus}")
+        faults.append(Phrase("modulus must be 2 or more counts, not {modulus}", modulus=settings.modulus))
     if faults:
-        raise ValueError(f"{settings.meter_id}: " + "; ".join(faults))
+        raise ValueError(joined(": ", (settings.meter_id, joined("; ", faults))))
 
 
 def make_driver(settings: DriverSettings) -> Driver:
@@ -116,6 +124,11 @@ def make_driver(settings: DriverSettings) -> Driver:
     factory = DRIVERS.get(settings.driver)
     if factory is None:
         raise ValueError(
-            f"{settings.meter_id}: no driver is called '{settings.driver}'; there are {', '.join(sorted(DRIVERS))}"
+            Phrase(
+                "{meter_id}: no driver is called '{driver}'; there are {drivers}",
+                meter_id=settings.meter_id,
+                driver=settings.driver,
+                drivers=", ".join(sorted(DRIVERS)),
+            )
         )
     return factory(settings)

@@ -13,6 +13,7 @@ from aquasmart_station.core.crc16 import crc16
 from aquasmart_station.core.errors import BadFrame
 from aquasmart_station.core.model import MeterTraits, Reading, Stamp
 
+from ..core.phrases import Phrase
 from .driver import SLOWEST_DEVICE_MS, DriverSettings, LineSettings, checked_scale
 from .registers import Block, Profile, bcd, parse_profile
 
@@ -49,17 +50,24 @@ def parse_answer(frame: bytes, slave: int, function: int, words: int) -> tuple[i
     length = OVERHEAD_OCTETS + (0 if refused else 2 * words)
     head = bytes((slave, function, 2 * words))
     if not refused and frame[:3] != head[: len(frame)]:
-        raise BadFrame("an answer of another slave, function or length", hint="Check the slave address.")
+        raise BadFrame(
+            Phrase("an answer of another slave, function or length"), hint=Phrase("Check the slave address.")
+        )
     if frame[0:1] not in (b"", bytes((slave,))):
-        raise BadFrame("an exception of another slave", hint="Check the slave address.")
+        raise BadFrame(Phrase("an exception of another slave"), hint=Phrase("Check the slave address."))
     if len(frame) < length:
         return None
     if len(frame) > length:
-        raise BadFrame("bytes beyond the answer's end", hint="Two masters or two meters on one line?")
+        raise BadFrame(Phrase("bytes beyond the answer's end"), hint=Phrase("Two masters or two meters on one line?"))
     if crc16(frame[:-2]) != int.from_bytes(frame[-2:], "little"):
-        raise BadFrame("an answer whose CRC does not match", hint="Noise, or another baud rate or parity.")
+        raise BadFrame(
+            Phrase("an answer whose CRC does not match"), hint=Phrase("Noise, or another baud rate or parity.")
+        )
     if refused:
-        raise Refused(f"the meter refuses: Modbus exception {frame[2]}", hint="Is it the right profile?")
+        raise Refused(
+            Phrase("the meter refuses: Modbus exception {number}", number=frame[2]),
+            hint=Phrase("Is it the right profile?"),
+        )
     return tuple(int.from_bytes(frame[at : at + 2], "big") for at in range(3, length - 2, 2))
 
 
@@ -147,7 +155,7 @@ class ModbusDriver:
         self._identity_silences += 1
         if self._identity_silences < IDENTITY_TRIES:
             self._identity_due = True
-            raise BadFrame("the meter has not said who it is yet", hint="It is asked again.")
+            raise BadFrame(Phrase("the meter has not said who it is yet"), hint=Phrase("It is asked again."))
 
     def _ask(self, block: Block) -> bytes:
         self._buffer, self._asked, self._answered = b"", block, False
@@ -183,13 +191,34 @@ def modbus_driver(settings: DriverSettings) -> ModbusDriver:
     where = settings.meter_id
     if settings.profile not in names:
         raise ValueError(
-            f"{where}: a modbus meter needs one of the profiles {', '.join(names)}, not {settings.profile!r}"
+            Phrase(
+                "{where}: a modbus meter needs one of the profiles {names}, not {profile!r}",
+                where=where,
+                names=", ".join(names),
+                profile=settings.profile,
+            )
         )
     if settings.k_factor is not None:
-        raise ValueError(f"{where}: the profile '{settings.profile}' brings its own scale; remove k_factor")
+        raise ValueError(
+            Phrase(
+                "{where}: the profile '{profile}' brings its own scale; remove k_factor",
+                where=where,
+                profile=settings.profile,
+            )
+        )
     if settings.modulus is not None:
-        raise ValueError(f"{where}: the profile '{settings.profile}' brings its own range; remove modulus")
+        raise ValueError(
+            Phrase(
+                "{where}: the profile '{profile}' brings its own range; remove modulus",
+                where=where,
+                profile=settings.profile,
+            )
+        )
     if not 1 <= settings.slave <= 247:
-        raise ValueError(f"{where}: a Modbus slave has an address from 1 to 247, not {settings.slave}")
+        raise ValueError(
+            Phrase(
+                "{where}: a Modbus slave has an address from 1 to 247, not {slave}", where=where, slave=settings.slave
+            )
+        )
     text = (folder / f"{settings.profile}.toml").read_text(encoding="utf-8")
     return ModbusDriver(settings, parse_profile(text, settings.profile))

@@ -16,6 +16,7 @@ from aquasmart_station.core.crc16 import crc16
 from aquasmart_station.core.errors import BadFrame
 from aquasmart_station.core.model import Flag, MeterTraits, Reading, Scale, Stamp
 
+from ..core.phrases import Phrase
 from .driver import SLOWEST_DEVICE_MS, DriverSettings, LineSettings, checked_scale
 
 REQUEST = b"?\n"
@@ -34,9 +35,13 @@ class PulseDriver:
 
     def __init__(self, settings: DriverSettings) -> None:
         if settings.k_factor is None:
-            raise ValueError(f"{settings.meter_id}: a pulse meter needs k_factor (pulses per litre)")
+            raise ValueError(
+                Phrase("{meter_id}: a pulse meter needs k_factor (pulses per litre)", meter_id=settings.meter_id)
+            )
         if settings.profile is not None:
-            raise ValueError(f"{settings.meter_id}: profile is for modbus meters, not for pulse")
+            raise ValueError(
+                Phrase("{meter_id}: profile is for modbus meters, not for pulse", meter_id=settings.meter_id)
+            )
         modulus = settings.modulus or MODULUS
         self._meter_id = settings.meter_id
         self.traits = MeterTraits(
@@ -73,7 +78,9 @@ class PulseDriver:
         *lines, self._buffer = (self._buffer + data).split(b"\n")
         if len(self._buffer) > LONGEST_LINE or any(len(line) > LONGEST_LINE for line in lines):
             self._buffer = b""
-            raise BadFrame("noise on the line: no line end where one was due", hint="Check baud and wiring.")
+            raise BadFrame(
+                Phrase("noise on the line: no line end where one was due"), hint=Phrase("Check baud and wiring.")
+            )
         reading = None
         for line in lines:
             try:
@@ -86,13 +93,17 @@ class PulseDriver:
     def _parse(self, line: bytes, stamp: Stamp) -> Reading | None:
         checked = _CHECKED.fullmatch(line)
         if checked is None or int(checked[2], 16) != crc16(checked[1]):
-            raise BadFrame("a line whose CRC does not match", hint="Noise, or another baud rate or parity.")
+            raise BadFrame(
+                Phrase("a line whose CRC does not match"), hint=Phrase("Noise, or another baud rate or parity.")
+            )
         fields = _LINE.fullmatch(checked[1])
         if fields is None:
-            raise BadFrame("a line that is no answer of a pulse bridge (F1)", hint="Check the driver's name.")
+            raise BadFrame(
+                Phrase("a line that is no answer of a pulse bridge (F1)"), hint=Phrase("Check the driver's name.")
+            )
         boot_id, seq, pulses, period_us = fields[1], int(fields[2]), int(fields[4]), int(fields[5])
         if pulses >= MODULUS:
-            raise BadFrame(f"{pulses} pulses do not fit the bridge's 32-bit counter")
+            raise BadFrame(Phrase("{pulses} pulses do not fit the bridge's 32-bit counter", pulses=pulses))
         if self._last == (boot_id, seq):
             return None
         self._last = (boot_id, seq)

@@ -14,6 +14,7 @@ from typing import Any
 from aquasmart_station.core.errors import BadFrame
 from aquasmart_station.core.model import Scale
 
+from ..core.phrases import Phrase
 from .driver import LineSettings
 
 LOW_FIRST, HIGH_FIRST = "low-first", "high-first"
@@ -29,7 +30,7 @@ def real4_floor(bits: int, num: int, den: int) -> int:
     """⌊value · num / den⌋ of the IEEE 754 single with these `bits`, exactly. Raises BadFrame on NaN and infinity."""
     exponent, mantissa = bits >> 23 & 0xFF, bits & 0x7FFFFF
     if exponent == 0xFF:
-        raise BadFrame("a REAL4 register holds no number")
+        raise BadFrame(Phrase("a REAL4 register holds no number"))
     if exponent:
         mantissa |= 0x800000
     power = max(exponent, 1) - 150
@@ -84,10 +85,10 @@ class Profile:
         """
         integer = self._pair(block, words, self.integer_at)
         if integer >> 31:
-            raise BadFrame(f"the accumulator is negative: {integer - (1 << 32)}")
+            raise BadFrame(Phrase("the accumulator is negative: {integer}", integer=integer - (1 << 32)))
         bits = self._pair(block, words, self.fraction_at)
         if (bits >> 31 and bits != 1 << 31) or real4_floor(bits, 1, 1) >= 1:
-            raise BadFrame("the accumulator's fraction is outside 0 to 1")
+            raise BadFrame(Phrase("the accumulator's fraction is outside 0 to 1"))
         return integer * self.fraction_counts + real4_floor(bits, self.fraction_counts, 1)
 
     def flow(self, words: Sequence[int]) -> int | None:
@@ -107,13 +108,20 @@ def parse_profile(text: str, name: str) -> Profile:
     try:
         return _profile(tomllib.loads(text), name)
     except (KeyError, TypeError, tomllib.TOMLDecodeError) as error:
-        raise ValueError(f"profile {name}: {error!r}") from error
+        raise ValueError(Phrase("profile {name}: {error}", name=name, error=repr(error))) from error
 
 
 def _profile(table: Mapping[str, Any], name: str) -> Profile:
     total, flow, scale = table["total"], table["flow"], table["scale"]
     if table["word_order"] not in (LOW_FIRST, HIGH_FIRST):
-        raise ValueError(f"profile {name}: word_order must be {LOW_FIRST} or {HIGH_FIRST}")
+        raise ValueError(
+            Phrase(
+                "profile {name}: word_order must be {low_first} or {high_first}",
+                name=name,
+                low_first=LOW_FIRST,
+                high_first=HIGH_FIRST,
+            )
+        )
     return Profile(
         name=name,
         line=LineSettings(**table["line"]),

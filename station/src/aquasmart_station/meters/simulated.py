@@ -13,6 +13,7 @@ from typing import Protocol
 from aquasmart_station.core.crc16 import crc16
 from aquasmart_station.core.model import Scale
 
+from ..core.phrases import Phrase
 from .hydraulics import Hydraulics
 from .modbus import EXCEPTION_BIT, REQUEST_OCTETS, with_crc
 from .pulse import FRAM, REQUEST
@@ -114,7 +115,9 @@ class TufSlave:
 
     def __init__(self, counter: Counter, slave: int = 1, identity: str | None = None) -> None:
         if identity is not None and not (identity.isdecimal() and len(identity) <= 8 and int(identity)):
-            raise ValueError(f"a TUF-2000's serial number is 1 to 8 decimal digits, not {identity!r}")
+            raise ValueError(
+                Phrase("a TUF-2000's serial number is 1 to 8 decimal digits, not {identity!r}", identity=identity)
+            )
         self._counter = counter
         self._slave = slave
         self._identity = identity

@@ -16,6 +16,7 @@ from pathlib import Path
 from flask import abort, request, session
 
 from ..adapters.panel_state import PanelState
+from ..core.phrases import Phrase
 from ..core.pin import matches
 from ..core.signing import same
 
@@ -33,9 +34,9 @@ class Access:
     def check(self) -> None:
         """Before every request. Ends it with 403 from outside, 400 under a name that is not ours."""
         if not self._near(request.remote_addr or ""):
-            abort(403, "this page is for the station's own network only")
+            abort(403, Phrase("this page is for the station's own network only"))
         if not self._ours(request.host):
-            abort(400, "open this page by the station's address or as aquasmart.local")
+            abort(400, Phrase("open this page by the station's address or as aquasmart.local"))
 
     def _near(self, text: str) -> bool:
         try:
@@ -68,12 +69,12 @@ class Access:
         """Open a session with the PIN: empty where it did, else why not. Raises OSError where it cannot count tries."""
         kept = self._kept()
         if not kept:
-            return "no PIN is set on this station: aquasmart pin set"
+            return Phrase("no PIN is set on this station: aquasmart pin set")
         wait_s = self._state.begin_try(int(time.clock_gettime(time.CLOCK_BOOTTIME)))
         if wait_s:
-            return f"too many wrong PINs: wait {wait_s} s"
+            return Phrase("too many wrong PINs: wait {n} s", n=wait_s)
         if not matches(pin, kept):
-            return "this is not the PIN"
+            return Phrase("this is not the PIN")
         self._state.forgive()
         session.clear()
         session["until"] = int(time.clock_gettime(time.CLOCK_BOOTTIME)) + SESSION_S
@@ -92,4 +93,4 @@ class Access:
         """Before every action. Ends it with 403 without a session or with a form that is not from its page."""
         token = self.form_token
         if not token or not same(token, request.form.get("form", "")):
-            abort(403, "enter the PIN first")
+            abort(403, Phrase("enter the PIN first"))

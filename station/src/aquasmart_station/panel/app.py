@@ -14,11 +14,13 @@ from werkzeug.wrappers import Response as AnyResponse
 from ..config import Config
 from ..core.errors import StationError
 from ..core.metrics import render
-from ..core.showing import ago, litres
+from ..core.phrases import Phrase, sentences
+from ..core.showing import ago, litres, state_words
 from ..services.metrics import station_metrics
 from ..services.panel_actions import ACTIONS
 from ..services.panel_view import panel_view
 from .access import Access
+from .speaking import shown, teach
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self';"
@@ -36,7 +38,8 @@ def make_panel(config: Config, access: Access, session_key: bytes, busy: Callabl
         SESSION_COOKIE_HTTPONLY=True,
         MAX_CONTENT_LENGTH=16 << 10,
     )
-    app.jinja_env.filters.update(litres=litres, ago=ago)
+    app.jinja_env.filters.update(litres=litres, ago=ago, state_words=state_words)
+    teach(app, config.panel.language)
     app.before_request(busy)
     app.before_request(access.check)
     app.after_request(_harden)
@@ -72,9 +75,9 @@ def make_panel(config: Config, access: Access, session_key: bytes, busy: Callabl
         try:
             refused = access.open(request.form.get("pin", "").strip())
         except OSError as fault:
-            refused = f"tries cannot be counted, so none is made: {fault.strerror}"
+            refused = Phrase("tries cannot be counted, so none is made: {reason}", reason=fault.strerror)
         if refused:
-            flash(refused, "bad")
+            flash(shown(refused), "bad")
         return redirect(url_for("whole") + "#actions", 303)
 
     @app.post("/leave")
@@ -86,8 +89,8 @@ def make_panel(config: Config, access: Access, session_key: bytes, busy: Callabl
     def act(name: str) -> AnyResponse:
         access.check_form()
         if name not in ACTIONS:
-            abort(404, "there is no such action")
-        flash(ACTIONS[name](config, request.form.get("of", "")), "good")
+            abort(404, Phrase("there is no such action"))
+        flash(shown(ACTIONS[name](config, request.form.get("of", ""))), "good")
         return redirect(url_for("whole") + "#actions", 303)
 
     return app
@@ -107,5 +110,8 @@ def _harden(answer: Response) -> Response:
 
 def _fault(fault: Any) -> AnyResponse:
     """An error of ours becomes its words on the page, with what to do."""
-    flash(f"{fault} {fault.hint}".strip(), "bad")
-    return redirect(url_for("whole") + "#actions", 303) if request.method == "POST" else Response(str(fault), 503)
+    said = shown(sentences(fault.message, fault.hint))
+    if request.method != "POST":
+        return Response(said, 503)
+    flash(said, "bad")
+    return redirect(url_for("whole") + "#actions", 303)

@@ -26,7 +26,8 @@ from ..adapters.log_view import LogView
 from ..adapters.ops import OpsFile
 from ..config import Config
 from ..core.errors import StationError
-from ..core.model import Kind
+from ..core.model import kind_name
+from ..core.phrases import Phrase
 from .report import station_report
 
 PART_BYTES = 256 * 1024
@@ -114,7 +115,10 @@ def write_archive(path: Path, made: dict[str, str]) -> int:
         fresh.replace(path)
     except OSError as fault:
         fresh.unlink(missing_ok=True)
-        raise StationError(f"{path} cannot be written: {fault.strerror}", hint="Say another file.") from fault
+        raise StationError(
+            Phrase("{path} cannot be written: {strerror}", path=path, strerror=fault.strerror),
+            hint=Phrase("Say another file."),
+        ) from fault
     return path.stat().st_size
 
 
@@ -156,7 +160,7 @@ def _events(config: Config) -> str:
     with LogView(config.log_path) as log:
         rows = list(log.rows_after(max(0, log.last_position() - LOG_ROWS), LOG_ROWS))
     return "".join(
-        json.dumps([str(header.id), row.seq, Kind(row.kind).wire, row.flags, row.at_ms, row.counts, row.data]) + "\n"
+        json.dumps([str(header.id), row.seq, kind_name(row.kind), row.flags, row.at_ms, row.counts, row.data]) + "\n"
         for row, header in rows
     )
 

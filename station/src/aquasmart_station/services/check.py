@@ -31,6 +31,7 @@ from ..adapters.quarantine import (
 from ..adapters.salvage import Figures, salvage, seal
 from ..core.errors import LogBusy, LogError
 from ..core.model import Draft, Kind, StreamHeader
+from ..core.phrases import Phrase, joined
 from ..core.showing import litres
 
 REPORT = "report"
@@ -81,7 +82,8 @@ class Checker:
                 return self._alone(full=full, force=force) if ours else self._beside_services(full=full)
             except (OSError, ValueError) as fault:
                 raise LogError(
-                    f"the check could not be done: {fault}", hint="Nothing is lost; correct this and run it again."
+                    Phrase("the check could not be done: {fault}", fault=fault),
+                    hint=Phrase("Nothing is lost; correct this and run it again."),
                 ) from fault
 
     def _alone(self, *, full: bool, force: bool) -> Verdict:
@@ -91,7 +93,7 @@ class Checker:
             found = self._examine(full=full, force=force)
             if not found.damage and not (force and found.exists):
                 return Verdict("sound" if found.exists else "none", found)
-            reason = "; ".join(found.damage) or "a salvage was asked for"
+            reason = joined("; ", found.damage) or "a salvage was asked for"
             intent = begin(self.log, reason, self.now_ms(), skip_unreadable=force)
         figures = self._save(intent)
         return Verdict("salvaged", found, intent.reason, figures, intent.folder)
@@ -100,7 +102,7 @@ class Checker:
         # SQLite's own check is one long read transaction, which would keep the log from being checkpointed.
         within_s = None if full else QUICK_S
         found = examine(self.log, mono_s=self.mono_s, within_s=within_s, structure=False)
-        reason = "; ".join(found.damage)
+        reason = joined("; ", found.damage)
         return Verdict("damaged" if reason else "busy", found, reason)
 
     def _examine(self, *, full: bool, force: bool) -> Examination:
@@ -146,21 +148,33 @@ class Checker:
 
 def report_lines(reason: str, figures: Figures) -> list[str]:
     """What a technician needs to know of a salvage."""
-    lines = [
-        f"damage: {reason}",
-        f"saved: {figures.rows} events of {figures.streams} streams",
-        f"of these not yet acknowledged by the cloud: {figures.unacknowledged_rows}",
-        f"lost: {figures.missing_unacknowledged} events not yet acknowledged; {figures.bad_rows} rows were damaged",
+    lines: list[str] = [
+        Phrase("damage: {reason}", reason=reason),
+        Phrase("saved: {rows} events of {streams} streams", rows=figures.rows, streams=figures.streams),
+        Phrase("of these not yet acknowledged by the cloud: {n}", n=figures.unacknowledged_rows),
+        Phrase(
+            "lost: {n} events not yet acknowledged; {bad} rows were damaged",
+            n=figures.missing_unacknowledged,
+            bad=figures.bad_rows,
+        ),
     ]
     if figures.gap_ul:
-        lines.append(f"volume of lost events between saved ones: {litres(figures.gap_ul, 6)} L, kept exactly as gaps")
-    lines.append("what the meter counted since the last saved event comes back with the reader's next reading")
+        volume = litres(figures.gap_ul, 6)
+        lines.append(
+            Phrase("volume of lost events between saved ones: {litres} L, kept exactly as gaps", litres=volume)
+        )
+    lines.append(Phrase("what the meter counted since the last saved event comes back with the reader's next reading"))
     if figures.pages_unreadable:
-        lines.append(f"the disk could not give {figures.pages_unreadable} pages: replace the card")
+        unreadable = figures.pages_unreadable
+        lines.append(Phrase("the disk could not give {n} pages: replace the card", n=unreadable))
     if figures.marks_distrusted:
-        lines.append(f"{figures.marks_distrusted} streams are sent again whole: their marks did not fit their events")
+        lines.append(
+            Phrase("{n} streams are sent again whole: their marks did not fit their events", n=figures.marks_distrusted)
+        )
     if figures.acknowledged_left_behind:
-        lines.append("the disk was too full for all acknowledged events; the rest of them is in the quarantine only")
+        lines.append(
+            Phrase("the disk was too full for all acknowledged events; the rest of them is in the quarantine only")
+        )
     return lines
 
 
@@ -173,7 +187,7 @@ def _exclusive(path: Path) -> Any:
         yield False
         return
     except OSError as fault:
-        raise LogError(f"{path} cannot be locked: {fault.strerror}") from fault
+        raise LogError(Phrase("{path} cannot be locked: {strerror}", path=path, strerror=fault.strerror)) from fault
     try:
         yield True
     finally:

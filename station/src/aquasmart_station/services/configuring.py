@@ -18,6 +18,7 @@ from ..adapters.ops import OpsFile
 from ..core.errors import OpsError
 from ..core.outcome import RECHECK_S, Delivered, Hold, KeyRefused, Outcome, Refused, Retry, Unverified
 from ..core.pacing import Pace
+from ..core.phrases import Phrase
 from ..core.ports import Clock
 from ..core.remote_config import EMPTY_SHA256, faults_of, flatten, on_trial, sha256_of
 from .exchange import Asked, Exchange
@@ -88,7 +89,7 @@ class ConfigLane:
         except OpsError as fault:
             self._asking = ""
             self._exchange.abandon()
-            self._fail(Retry(str(fault)))
+            self._fail(Retry(fault.message))
 
     def finish(self, within_s: float) -> None:  # noqa: ARG002
         """Nothing waits for this lane: what was announced is announced again."""
@@ -161,7 +162,7 @@ class ConfigLane:
     def _take_config(self, data: Mapping[str, Any]) -> None:
         version, sha256, document = data.get("version"), data.get("sha256"), data.get("document")
         if not isinstance(version, int) or not isinstance(sha256, str) or not isinstance(document, dict):
-            self._fail(Retry("the cloud's configuration is not whole", verified=True))
+            self._fail(Retry(Phrase("the cloud's configuration is not whole"), verified=True))
             return
         if (version, sha256) == (self._force.version, self._force.sha256):
             return

@@ -12,6 +12,7 @@ from ..adapters.log_lanes import Lane
 from ..adapters.log_outbox import Mark, Outbox
 from ..core.encoding import Batch
 from ..core.outcome import Delivered, Rewind
+from ..core.phrases import Phrase
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +73,12 @@ def settle_rewind(outbox: Outbox, lane: Lane, outcome: Rewind, now_ms: int) -> N
 def _difference(batch: Batch, counts: int, cumulative_ul: object) -> str:
     """The cloud counts and prices the stream by itself; the two must agree to the microlitre."""
     if counts != batch.counts_through:
-        return f"the cloud has {counts} counts where the log has {batch.counts_through}"
+        here = batch.counts_through
+        return Phrase("the cloud has {counts} counts where the log has {here}", counts=counts, here=here)
     ours_ul = batch.header.volume_ul(batch.counts_through)
     if cumulative_ul != ours_ul:
-        return f"the cloud has {cumulative_ul} µl of this stream where the log has {ours_ul} µl"
+        values = {"there": cumulative_ul, "here": ours_ul}
+        return Phrase("the cloud has {there} µl of this stream where the log has {here} µl", **values)
     return ""
 
 

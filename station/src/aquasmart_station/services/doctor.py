@@ -25,8 +25,9 @@ from ..config import Config
 from ..core.certificates import validities
 from ..core.degraded import words
 from ..core.errors import LogError, OpsError
-from ..core.showing import ago
-from .report import running_state
+from ..core.phrases import Phrase, counted, joined, sentences
+from ..core.showing import ago, state_words
+from .report import operations_waiting, running_state
 
 Verdict = Literal["ok", "warning", "fault"]
 SOON_DAYS = 30
@@ -53,7 +54,15 @@ def ok(check: str, text: str) -> Finding:
 
 def examine(config: Config, reach: Callable[[], Iterator[Finding]] | None) -> Iterator[Finding]:
     """Every finding, in the order in which they are found. `reach` looks at the way to the cloud; None: offline."""
-    yield ok("configuration", f"{config.path}: station {config.station_id}, {len(config.meters)} meter(s)")
+    yield ok(
+        Phrase("configuration"),
+        Phrase(
+            "{path}: station {station_id}, {n} meter(s)",
+            path=config.path,
+            station_id=config.station_id,
+            n=len(config.meters),
+        ),
+    )
     yield from _address(config)
     yield from _keys(config)
     yield from _certificates(config)
@@ -74,10 +83,13 @@ def _address(config: Config) -> Iterator[Finding]:
     host = url.partition("://")[2].rpartition(":")[0] or url.partition("://")[2]
     if url.startswith("http://") and host not in {"127.0.0.1", "localhost", "[::1]"}:
         yield Finding(
-            "cloud address",
+            Phrase("cloud address"),
             "warning",
-            f"{url} is not encrypted: anybody on the way can read what is sent (not change it: it is signed)",
-            "Ask the operator for the cloud's https:// address and set cloud.url.",
+            Phrase(
+                "{url} is not encrypted: anybody on the way can read what is sent (not change it: it is signed)",
+                url=url,
+            ),
+            Phrase("Ask the operator for the cloud's https:// address and set cloud.url."),
         )
 
 
@@ -88,26 +100,44 @@ def _keys(config: Config) -> Iterator[Finding]:
     loose = [path for path in found if stat.S_IMODE(path.stat().st_mode) & 0o077]
     for path in loose:
         mode = stat.S_IMODE(path.stat().st_mode)
-        yield Finding("keys", "fault", f"{path} can be read by others (mode {mode:o})", f"chmod 600 {path}")
+        yield Finding(
+            Phrase("keys"),
+            "fault",
+            Phrase("{path} can be read by others (mode {mode:o})", path=path, mode=mode),
+            f"chmod 600 {path}",
+        )
     if not loose:
-        yield ok("keys", f"key {config.cloud.key_id}; key files are readable by their owner only")
+        yield ok(
+            Phrase("keys"),
+            Phrase("key {key_id}; key files are readable by their owner only", key_id=config.cloud.key_id),
+        )
 
 
 def _certificates(config: Config) -> Iterator[Finding]:
     cloud = config.cloud
-    for what, path in (("private CA", cloud.ca_file), ("client certificate", cloud.client_certificate_file)):
+    for what, path in (
+        (Phrase("private CA"), cloud.ca_file),
+        (Phrase("client certificate"), cloud.client_certificate_file),
+    ):
         if path is None:
             continue
         try:
             found = validities(path.read_text(encoding="ascii", errors="replace"))
         except (OSError, ValueError) as fault:
-            yield Finding(what, "fault", f"{path} cannot be read: {fault}", "Put a PEM certificate there.")
+            yield Finding(
+                what,
+                "fault",
+                Phrase("{path} cannot be read: {fault}", path=path, fault=fault),
+                Phrase("Put a PEM certificate there."),
+            )
             continue
         if not found:
-            yield Finding(what, "fault", f"{path} holds no certificate", "Put a PEM certificate there.")
+            yield Finding(
+                what, "fault", Phrase("{path} holds no certificate", path=path), Phrase("Put a PEM certificate there.")
+            )
             continue
         # The first is the client's own, the chain follows; of several authorities the last to expire still serves.
-        own = found[0] if what == "client certificate" else max(found, key=lambda validity: validity.not_after)
+        own = found[0] if path == cloud.client_certificate_file else max(found, key=lambda validity: validity.not_after)
         yield expiry(what, own.not_after, own.not_before)
 
 
@@ -115,43 +145,70 @@ def expiry(what: str, not_after: datetime, not_before: datetime | None = None) -
     """A certificate by its dates."""
     now = datetime.now(UTC)
     days = (not_after - now).days
-    until = f"valid until {not_after:%Y-%m-%d}"
-    renew = "Ask the operator to renew it; it is taken up without a restart."
+    until = Phrase("valid until {day}", day=f"{not_after:%Y-%m-%d}")
+    renew = Phrase("Ask the operator to renew it; it is taken up without a restart.")
     if not_before is not None and now < not_before:
-        return Finding(what, "fault", f"not valid before {not_before:%Y-%m-%d %H:%M} UTC", "Is the clock right?")
+        return Finding(
+            what,
+            "fault",
+            Phrase("not valid before {time} UTC", time=f"{not_before:%Y-%m-%d %H:%M}"),
+            Phrase("Is the clock right?"),
+        )
     if not_after < now:
-        return Finding(what, "fault", f"expired on {not_after:%Y-%m-%d}", renew)
+        return Finding(what, "fault", Phrase("expired on {day}", day=f"{not_after:%Y-%m-%d}"), renew)
     if days < SOON_DAYS:
-        return Finding(what, "warning", f"{until}, {days} days", renew)
-    return ok(what, f"{until}, {days} days")
+        return Finding(what, "warning", Phrase("{until}, {n} days", until=until, n=days), renew)
+    return ok(what, Phrase("{until}, {n} days", until=until, n=days))
 
 
 def _clock() -> Iterator[Finding]:
     quality, now = SystemClock().quality(), datetime.now(UTC)
     text = f"{now:%Y-%m-%d %H:%M:%S} UTC, {quality}"
     if quality == "unset":
-        step = "Connect the network (NTP), set the clock, or fit a battery. Counting does not need it; TLS does."
-        yield Finding("clock", "fault", f"{text}: the time is not known", step)
+        step = Phrase(
+            "Connect the network (NTP), set the clock, or fit a battery. Counting does not need it; TLS does."
+        )
+        yield Finding(Phrase("clock"), "fault", Phrase("{clock}: the time is not known", clock=text), step)
     elif quality == "rtc":
-        yield Finding("clock", "warning", f"{text}: no time service says that it is right", "timedatectl status")
+        yield Finding(
+            Phrase("clock"),
+            "warning",
+            Phrase("{clock}: no time service says that it is right", clock=text),
+            "timedatectl status",
+        )
     else:
-        yield ok("clock", text)
+        yield ok(Phrase("clock"), text)
 
 
 def _disk(config: Config) -> Iterator[Finding]:
     folder = config.state_dir
     if not folder.is_dir():
-        yield Finding("disk", "fault", f"{folder} is not there", "Start the reader once, or mount the data partition.")
+        yield Finding(
+            Phrase("disk"),
+            "fault",
+            Phrase("{folder} is not there", folder=folder),
+            Phrase("Start the reader once, or mount the data partition."),
+        )
         return
     if not os.access(folder, os.W_OK):
-        yield Finding("disk", "fault", f"{folder} cannot be written by this user", "Try again as root or aquasmart.")
+        yield Finding(
+            Phrase("disk"),
+            "fault",
+            Phrase("{folder} cannot be written by this user", folder=folder),
+            Phrase("Try again as root or aquasmart."),
+        )
         return
     free = os.statvfs(folder).f_bavail * os.statvfs(folder).f_frsize
     if free < LITTLE_BYTES:
-        step = f"Free space on it: du -xh {folder} | sort -h | tail. The log keeps a reserve and goes on counting."
-        yield Finding("disk", "fault", f"{free // MIB} MiB are free in {folder}", step)
+        step = Phrase(
+            "Free space on it: du -xh {folder} | sort -h | tail. The log keeps a reserve and goes on counting.",
+            folder=folder,
+        )
+        yield Finding(
+            Phrase("disk"), "fault", Phrase("{free} MiB are free in {folder}", free=free // MIB, folder=folder), step
+        )
     else:
-        yield ok("disk", f"{free // MIB} MiB are free in {folder}")
+        yield ok(Phrase("disk"), Phrase("{free} MiB are free in {folder}", free=free // MIB, folder=folder))
 
 
 def _log(config: Config) -> Iterator[Finding]:
@@ -159,14 +216,17 @@ def _log(config: Config) -> Iterator[Finding]:
         with LogView(config.log_path) as log:
             standings, usage = log.standings(), log.usage()
     except LogError as fault:
-        yield Finding("log", "fault", str(fault), fault.hint or "Run `aquasmart check`.")
+        yield Finding(Phrase("log"), "fault", fault.message, fault.hint or Phrase("Run `aquasmart check`."))
         return
     limit = limits(config.log_path, config.log.budget_bytes, config.log.retention_ms)
     pending = sum(standing.pending for standing in standings)
     oldest = [s.oldest_pending_at_ms for s in standings if s.oldest_pending_at_ms is not None]
-    waits = f", the oldest for {ago(time.time() - min(oldest) / 1000)}" if oldest else ""
-    room = f"{usage.use.used_bytes / MIB:.1f} of {limit.budget_bytes // MIB} MiB"
-    yield ok("log", f"{pending} events wait for the cloud{waits}; {room}")
+    room = Phrase("{used:.1f} of {budget} MiB", used=usage.use.used_bytes / MIB, budget=limit.budget_bytes // MIB)
+    waits = counted("{n} event waits for the cloud", "{n} events wait for the cloud", pending)
+    if oldest:
+        age = ago(time.time() - min(oldest) / 1000)
+        waits = Phrase("{events}, the oldest for {time}", events=waits, time=age)
+    yield ok(Phrase("log"), joined("; ", (waits, room)))
 
 
 def _services(config: Config) -> Iterator[Finding]:
@@ -175,21 +235,26 @@ def _services(config: Config) -> Iterator[Finding]:
         state = running_state(said)
         unit = f"aquasmart-{service}"
         if said is None or state in {"not-running", "stopped"}:
-            yield Finding(service, "fault", state, f"systemctl start {unit}; journalctl -u {unit}")
+            yield Finding(service, "fault", state_words(state), f"systemctl start {unit}; journalctl -u {unit}")
             continue
         reasons = said.figures.get("degraded") or []
         if state in {"running", "online", "starting"} and not reasons:
             yield ok(service, said.text)
         else:
-            text = "; ".join([said.text, *(words(str(reason)) for reason in reasons)])
-            step = _NEXT.get(state, f"docs/technician.md, state {state}; journalctl -u {unit}")
+            text = joined("; ", [said.text, *(words(str(reason)) for reason in reasons)])
+            known = Phrase("docs/technician.md, state {state}; journalctl -u {unit}", state=state, unit=unit)
+            step = _NEXT.get(state, known)
             yield Finding(service, "fault" if state == "hold" else "warning", text, step)
 
 
 _NEXT = {
-    "hold": "Call the operator with these words. Everything is kept; sync asks again by itself every 15 minutes.",
-    "unverified": "Is a portal's sign-in in the way? Compare cloud.url, key_id and key with what the operator gave.",
-    "log-fault": "aquasmart check --full, with reader and sync stopped; the card may be full or failing.",
+    "hold": Phrase(
+        "Call the operator with these words. Everything is kept; sync asks again by itself every 15 minutes."
+    ),
+    "unverified": Phrase(
+        "Is a portal's sign-in in the way? Compare cloud.url, key_id and key with what the operator gave."
+    ),
+    "log-fault": Phrase("aquasmart check --full, with reader and sync stopped; the card may be full or failing."),
 }
 _POWER = ("rail-low", "throttled", "hot")
 
@@ -201,10 +266,10 @@ def _power(config: Config) -> Iterator[Finding]:
         return
     shown = [name for name in _POWER if name in said.figures.get("conditions", [])]
     if shown:
-        step = "Power supply (5.1 V, 3 A), its plug and cable; ventilation, sun."
-        yield Finding("power", "warning", "; ".join(words(name) for name in shown), step)
+        step = Phrase("Power supply (5.1 V, 3 A), its plug and cable; ventilation, sun.")
+        yield Finding(Phrase("power"), "warning", joined("; ", (words(name) for name in shown)), step)
     else:
-        yield ok("power", "no low supply, no throttling, not hot")
+        yield ok(Phrase("power"), Phrase("no low supply, no throttling, not hot"))
 
 
 def _meters(config: Config) -> Iterator[Finding]:
@@ -213,29 +278,49 @@ def _meters(config: Config) -> Iterator[Finding]:
     running = said is not None and running_state(said) not in {"not-running", "stopped"}
     live = read_meters(config.live_path) if running else {}
     for meter in config.meters:
-        check, found = f"meter {meter.id}", live.get(meter.id)
+        check, found = Phrase("meter {meter}", meter=meter.id), live.get(meter.id)
         if found is None:
-            yield Finding(check, "warning", "not asked: the reader does not run", f"aquasmart meter probe {meter.id}")
+            yield Finding(
+                check,
+                "warning",
+                Phrase("not asked: the reader does not run"),
+                f"aquasmart meter probe {meter.id}",
+            )
             continue
         good, bad = (int(found.figures.get(name) or 0) for name in ("polls_good", "polls_bad"))
-        text = f"{found.state}, {good} good and {bad} bad polls since the reader started"
+        state = state_words(found.state)
+        said_so = {"state": state, "good": good, "bad": bad}
+        text = Phrase("{state}, {good} good and {bad} bad polls since the reader started", **said_so)
         if found.state == "ok" and bad * 20 <= good:
             yield ok(check, text)
         elif found.state == "ok":
-            step = "Noise on the line: shielding, termination, length, baud rate; two masters?"
+            step = Phrase("Noise on the line: shielding, termination, length, baud rate; two masters?")
             yield Finding(check, "warning", text, step)
         else:
-            step = _METER_NEXT.get(found.state, "Wait a few seconds and look again.")
-            yield Finding(check, "fault", f"{found.state}: {found.text}".rstrip(": "), step.format(meter.id))
+            why = joined(": ", (state, found.text)) if found.text else state
+            yield Finding(check, "fault", why, _meter_next(found.state, meter.id))
 
 
-_METER_NEXT = {
-    "link-down": "Adapter, its plug and cable; stop other programs that use the port. It is reopened by itself.",
-    "silent": "Power of the meter? A and B the right way round? Baud and address: stop the reader, then"
-    " `aquasmart meter probe {} --sweep`.",
-    "frozen": "Was the meter replaced? `aquasmart meter swap {}`; else put the former one back.",
-    "suspect": "It resolves itself after three polls that agree.",
-}
+def _meter_next(state: str, meter_id: str) -> str:
+    """What to do about a meter in this state."""
+    match state:
+        case "link-down":
+            return Phrase(
+                "Adapter, its plug and cable; stop other programs that use the port. It is reopened by itself."
+            )
+        case "silent":
+            return Phrase(
+                "Power of the meter? A and B the right way round? Baud and address: stop the reader, then"
+                " `aquasmart meter probe {meter} --sweep`.",
+                meter=meter_id,
+            )
+        case "frozen":
+            return Phrase(
+                "Was the meter replaced? `aquasmart meter swap {meter}`; else put the former one back.", meter=meter_id
+            )
+        case "suspect":
+            return Phrase("It resolves itself after three polls that agree.")
+    return Phrase("Wait a few seconds and look again.")
 
 
 def _operations(config: Config) -> Iterator[Finding]:
@@ -246,31 +331,33 @@ def _operations(config: Config) -> Iterator[Finding]:
         with OpsFile(config.ops_path).reading() as connection:
             counts = operation_rows.counted(connection)
     except OpsError as fault:
-        yield Finding("operations", "fault", str(fault), fault.hint)
+        yield Finding(Phrase("operations"), "fault", fault.message, fault.hint)
         return
-    waits = [f"{counts[state]} {state}" for state in ("failed", "refused", "conflict") if counts.get(state)]
+    waits = operations_waiting(counts)
     if waits:
-        yield Finding("operations", "warning", ", ".join(waits), "aquasmart operations list")
+        yield Finding(Phrase("operations"), "warning", joined(", ", waits), "aquasmart operations list")
     else:
-        yield ok("operations", f"{counts.get('pending', 0)} wait for the cloud, none has failed")
+        yield ok(Phrase("operations"), Phrase("{n} wait for the cloud, none has failed", n=counts.get("pending", 0)))
 
 
 def _ports(config: Config) -> Iterator[Finding]:
     for meter in config.meters:
-        check = f"port of {meter.id}"
+        check = Phrase("port of {meter}", meter=meter.id)
         if not meter.port.exists():
-            step = f"{_present_ports()} Is the adapter plugged in?"
-            yield Finding(check, "fault", f"{meter.port} is not there", step)
+            step = sentences(_present_ports(), Phrase("Is the adapter plugged in?"))
+            yield Finding(check, "fault", Phrase("{port} is not there", port=meter.port), step)
         elif not stat.S_ISCHR(meter.port.stat().st_mode):
-            yield Finding(check, "fault", f"{meter.port} is not a serial port", _present_ports())
+            yield Finding(check, "fault", Phrase("{port} is not a serial port", port=meter.port), _present_ports())
         elif not os.access(meter.port, os.R_OK | os.W_OK):
-            step = "Try again as root or aquasmart; the user must be in the group dialout."
-            yield Finding(check, "fault", f"{meter.port} cannot be opened by this user", step)
+            step = Phrase("Try again as root or aquasmart; the user must be in the group dialout.")
+            yield Finding(check, "fault", Phrase("{port} cannot be opened by this user", port=meter.port), step)
         else:
-            yield ok(check, f"{meter.port} is there")
+            yield ok(check, Phrase("{port} is there", port=meter.port))
 
 
 def _present_ports() -> str:
     folder = Path("/dev/serial/by-path")
     names = sorted(str(path) for path in folder.glob("*")) if folder.is_dir() else []
-    return f"Ports that are there: {', '.join(names)}." if names else "No USB serial adapter is there."
+    if not names:
+        return Phrase("No USB serial adapter is there.")
+    return Phrase("Ports that are there: {ports}.", ports=", ".join(names))

@@ -7,12 +7,23 @@ was preferred since. It decides nothing about marks, waits or states: that is th
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 
 from ..core.conversation import CloudClock, Identity, SignedRequest, answered_at_ms, is_signed, signed_request
 from ..core.keyring import KeyRing
-from ..core.outcome import Answer, Hold, KeyRefused, LaneName, NoAnswer, Outcome, Skewed, Unverified, outcome_of
+from ..core.outcome import (
+    Answer,
+    Delivered,
+    Hold,
+    KeyRefused,
+    LaneName,
+    NoAnswer,
+    Outcome,
+    Skewed,
+    Unverified,
+    outcome_of,
+)
 from ..core.ports import Clock, Courier, InFlight
 from ..core.tracing import RequestSpan, span_id, traceparent
 
@@ -28,6 +39,10 @@ class Asked:
     method: str = "POST"
     idempotency_key: str | None = None
     if_match: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """More headers; what they say is not signed."""
+    as_bytes: bool = False
+    """A verified 2xx is wanted as it came: `Delivered` with its `body` and `content_range`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +142,8 @@ class Exchange:
             at_ms = answered_at_ms(answer)
             self._cloud_clock.learn(at_ms, mono_ms=self._mono_ms())
             self._heard(at_ms)
+            if sent.asked.as_bytes and 200 <= answer.status < 300:
+                return Delivered({"body": answer.body, "content_range": answer.headers.get("content-range", "")})
         return outcome_of(
             answer,
             signed=signed,
@@ -169,7 +186,8 @@ class Exchange:
         )
         self.requests += 1
         # So that the cloud's log has our trace id also for a body that it could not read, or that there is none of.
-        headers = {**request.headers, "traceparent": traceparent(asked.trace_id, request.signature)}
+        traced = traceparent(asked.trace_id, request.signature)
+        headers = {**asked.headers, **request.headers, "traceparent": traced}
         if asked.method == "GET":
             return request, self._courier.get(asked.target, headers)
         return request, self._courier.post(asked.target, headers, request.body)

@@ -17,6 +17,7 @@ from ..core.batching import BatchSize
 from ..core.bundle import BundleWriter
 from ..core.conversation import Identity
 from ..core.errors import StationError
+from ..core.phrases import Phrase
 from .packing import Packer
 
 ROWS_A_REQUEST = 2_000
@@ -57,7 +58,9 @@ def export_log(
             exported = _write(outbox, part, target, BundleWriter(identity, now_ms), progress)
         except OSError as fault:
             part.unlink(missing_ok=True)
-            raise StationError(f"{target} cannot be written: {fault.strerror}") from fault
+            raise StationError(
+                Phrase("{target} cannot be written: {strerror}", target=target, strerror=fault.strerror)
+            ) from fault
     finally:
         outbox.close()
     return exported

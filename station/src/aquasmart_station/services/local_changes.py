@@ -18,6 +18,7 @@ from ..adapters.operation_rows import Operation
 from ..adapters.ops import OpsFile
 from ..core.errors import BadOperation
 from ..core.operations import parameters_of
+from ..core.phrases import Phrase, joined
 from ..core.remote_config import Path, flatten, setting_faults, wins
 
 LOCAL_CHANGE = "local_change"
@@ -32,7 +33,7 @@ def change_setting(
     """
     faults = setting_faults(key, value, meters)
     if faults:
-        raise BadOperation("; ".join(faults), hint="Nothing was changed.")
+        raise BadOperation(joined("; ", faults), hint=Phrase("Nothing was changed."))
     token = str(uuid.uuid4())
     with ops.writing() as connection:
         force = config_rows.in_force(connection)

@@ -31,6 +31,7 @@ from ..core.outcome import (
     Unverified,
 )
 from ..core.pacing import Pace
+from ..core.phrases import Phrase, marked
 from ..core.ports import Clock
 from .effects import Effect
 from .exchange import Asked, Exchange
@@ -82,7 +83,7 @@ class OperationsLane:
             # Whatever was not recorded is still pending: it goes out again, and the cloud does it once.
             self._sent = None
             self._exchange.abandon()
-            self._wait(Retry(str(fault)))
+            self._wait(Retry(fault.message))
 
     def finish(self, within_s: float) -> None:
         """Take an answer that is nearly here. What is still under way goes out again at the next start."""
@@ -142,9 +143,10 @@ class OperationsLane:
         number = argument.get("operation")
         operation = rows.operation(connection, number) if isinstance(number, int) else None
         if operation is None:
-            return "there is no such operation"
+            return marked("there is no such operation")
         if kind == "retry":
-            return "queued again" if rows.revive(connection, operation.id) else f"it is {operation.state}, not failed"
+            revived = rows.revive(connection, operation.id)
+            return marked("queued again") if revived else f"it is {operation.state}, not failed"
         effect = self._effects.get(operation.type)
         if kind != "resolve" or effect is None or operation.state != "conflict":
             return f"it is {operation.state}: there is no conflict to resolve"
@@ -198,7 +200,7 @@ class OperationsLane:
                 self._pace.held(self._mono_s(), self._draw())
                 self.next_due_s = self._pace.not_before_s
             case _:
-                self._retry(operation, Retry("the cloud's answer fits no operation", verified=True))
+                self._retry(operation, Retry(Phrase("the cloud's answer fits no operation"), verified=True))
 
     def _delivered(self, operation: Operation, data: Mapping[str, Any]) -> None:
         now_ms = self._now_ms()

@@ -14,6 +14,7 @@ from ..adapters.ops import OpsFile
 from ..config import Config
 from ..core.accounting_view import FROZEN
 from ..core.errors import BadOperation
+from ..core.phrases import Phrase, counted
 from .resending import ask_again
 from .swapping import SWAP, swap_argument
 
@@ -22,18 +23,20 @@ def drain(config: Config, _of: str = "") -> str:
     """Ask sync to send at once. Raises OpsError."""
     with contextlib.closing(OpsFile(config.ops_path)) as ops, ops.writing() as connection:
         operation_rows.ask(connection, "drain", {}, _now_ms())
-    return "sync sends now what waits"
+    return Phrase("sync sends now what waits")
 
 
 def swap(config: Config, of: str = "") -> str:
     """Acknowledge that another meter, which answers now, is at tap `of`. Raises BadOperation, OpsError."""
     said = read_meters(config.live_path).get(of)
     if said is None or said.state != FROZEN:
-        raise BadOperation(f"no other meter is seen at {of}", hint="Look again: nothing was changed.")
+        raise BadOperation(
+            Phrase("no other meter is seen at {tap}", tap=of), hint=Phrase("Look again: nothing was changed.")
+        )
     former, found = said.figures.get("identity"), said.figures.get("found_identity")
     with contextlib.closing(OpsFile(config.ops_path)) as ops, ops.writing() as connection:
         operation_rows.ask(connection, SWAP, swap_argument(of, former, found, str(uuid.uuid4())), _now_ms())
-    return f"asked: the reader counts meter {found} at {of} from the count first seen"
+    return Phrase("asked: the reader counts meter {meter} at {tap} from the count first seen", meter=found, tap=of)
 
 
 def resend_dead_letters(config: Config, _of: str = "") -> str:
@@ -42,7 +45,9 @@ def resend_dead_letters(config: Config, _of: str = "") -> str:
     with contextlib.closing(OpsFile(config.ops_path)) as ops, ops.writing() as connection:
         for letter in letters:
             ask_again(connection, letter, _now_ms())
-    return f"{len(letters)} refused event{'s' if len(letters) != 1 else ''} queued to be sent again"
+    return counted(
+        "{n} refused event queued to be sent again", "{n} refused events queued to be sent again", len(letters)
+    )
 
 
 def retry_operations(config: Config, _of: str = "") -> str:
@@ -51,7 +56,7 @@ def retry_operations(config: Config, _of: str = "") -> str:
         failed = operation_rows.listed(connection, ("failed",))
         for each in failed:
             operation_rows.ask(connection, "retry", {"operation": each.id}, _now_ms())
-    return f"{len(failed)} operation{'s' if len(failed) != 1 else ''} will be tried again"
+    return counted("{n} operation will be tried again", "{n} operations will be tried again", len(failed))
 
 
 ACTIONS: Mapping[str, Callable[[Config, str], str]] = {

@@ -18,13 +18,14 @@ from ..config import Config
 from ..core.degraded import words
 from ..core.errors import LogError
 from ..core.led import Health, health
-from .report import report_without_log, station_report
+from ..core.phrases import Phrase, joined, sentences
+from .report import operations_waiting, report_without_log, station_report
 
 CLOCKS = {
-    "ntp": "set by the network",
-    "rtc": "kept by the board's battery; not confirmed by the network",
-    "restored": "restored after power-on; not confirmed by the network",
-    "unset": "not set: connect the network or set the clock",
+    "ntp": Phrase("set by the network"),
+    "rtc": Phrase("kept by the board's battery; not confirmed by the network"),
+    "restored": Phrase("restored after power-on; not confirmed by the network"),
+    "unset": Phrase("not set: connect the network or set the clock"),
 }
 
 
@@ -37,7 +38,7 @@ def panel_view(config: Config) -> dict[str, Any]:
         today = dispensed_since(config.log_path, midnight_ms)
         fault = ""
     except LogError as error:
-        report, today, fault = report_without_log(config), {}, f"{error} {error.hint}".strip()
+        report, today, fault = report_without_log(config), {}, sentences(error.message, error.hint)
     found = health(
         report["reader"]["state"],
         report["sync"]["state"],
@@ -105,33 +106,32 @@ def _sync(sync: dict[str, Any], now_ms: int) -> dict[str, Any]:
 
 def _attention(config: Config, report: dict[str, Any], fault: str) -> list[dict[str, str]]:
     """What is wrong, the worst first, each with its words."""
-    said = [{"what": "the log", "text": fault}] if fault else []
+    log = Phrase("the log")
+    said: list[tuple[str, str]] = [(log, fault)] if fault else []
     said += [
-        {"what": name, "text": f"does not run: {report[name]['text']}"}
+        (name, Phrase("does not run: {why}", why=report[name]["text"]))
         for name in ("reader", "sync")
         if report[name]["state"] in {"not-running", "stopped"}
     ]
     if report["reader"].get("fault"):
-        said.append({"what": "the log", "text": str(report["reader"]["fault"])})
-    said += [{"what": m["meter_id"], "text": m["text"]} for m in report["meters"] if m["text"]]
+        said.append((log, report["reader"]["fault"]))
+    said += [(m["meter_id"], m["text"]) for m in report["meters"] if m["text"]]
     sync = report["sync"]
     if sync["state"] in {"hold", "unverified", "offline", "log-fault"} and sync.get("reason"):
-        said.append({"what": "the cloud", "text": str(sync["reason"])})
+        said.append((Phrase("the cloud"), sync["reason"]))
     if sync.get("difference"):
-        said.append({"what": "the books", "text": f"differ: {sync['difference']}"})
-    shown = {each["text"] for each in said}
-    said += [{"what": "degraded", "text": text} for text in map(words, report["degraded"]) if text not in shown]
+        said.append((Phrase("the books"), Phrase("differ: {difference}", difference=sync["difference"])))
+    shown = {text for _, text in said}
+    said += [(Phrase("degraded"), text) for text in map(words, report["degraded"]) if text not in shown]
     letters = _dead_letters(config)
     if letters:
-        said.append(
-            {"what": "refused events", "text": f"{letters}: the cloud does not take them; their volume is in the books"}
-        )
-    for state in ("failed", "refused", "conflict"):
-        if report["operations"].get(state):
-            said.append(
-                {"what": "operations", "text": f"{report['operations'][state]} {state}: aquasmart operations list"}
-            )
-    return said
+        text = Phrase("{n}: the cloud does not take them; their volume is in the books", n=letters)
+        said.append((Phrase("refused events"), text))
+    said += [
+        (Phrase("operations"), joined(": ", (text, "aquasmart operations list")))
+        for text in operations_waiting(report["operations"])
+    ]
+    return [{"what": what, "text": text} for what, text in said]
 
 
 def _dead_letters(config: Config) -> int:

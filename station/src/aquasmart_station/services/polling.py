@@ -137,7 +137,7 @@ class MeterPoller:
         try:
             self._line.open()
         except StationError as fault:
-            figures.fault = str(fault)
+            figures.fault = fault.message
             figures.reopened += 1
             self._stop.wait(REOPEN.delay_s(min(figures.reopened, 10), self._draw()))
             return False
@@ -151,7 +151,7 @@ class MeterPoller:
         except StationError as fault:
             figures.bad += 1
             figures.bad_in_a_row += 1
-            figures.fault = str(fault)
+            figures.fault = fault.message
             # A frame that is wrong, late or missing is one lost poll; anything else means that the line is gone.
             if not isinstance(fault, BadFrame | NoAnswer):
                 self._line.close()

@@ -24,6 +24,7 @@ from ..config import Config, load_config
 from ..core import pin
 from ..core.errors import BadConfig
 from ..core.network_profiles import Connection
+from ..core.phrases import Phrase
 from ..core.provisioning import PASSED_ON, BadProvision, Plan, is_wiped, read_plan, wipe_ranges
 
 CA_FILE, PROXY_FILE = "ca.pem", "proxy.credentials"
@@ -71,7 +72,7 @@ def check(source: Path, places: Places) -> tuple[Plan, Config]:
     try:
         data = source.read_bytes()
     except OSError as fault:
-        raise BadProvision(str(source), [f"cannot be read: {fault.strerror}"]) from fault
+        raise BadProvision(str(source), [Phrase("cannot be read: {reason}", reason=fault.strerror)]) from fault
     try:
         plan = read_plan(str(source), data)
     except BadProvision as fault:
@@ -79,14 +80,21 @@ def check(source: Path, places: Places) -> tuple[Plan, Config]:
         faults += fault.faults
         plan = None
     if plan is not None and plan.key is None and not places.key(plan.key_id).is_file():
-        faults.append(f"cloud.key: was moved before, but this station has no key {plan.key_id}: put the key in again")
+        faults.append(
+            Phrase(
+                "cloud.key: was moved before, but this station has no key {key_id}: put the key in again",
+                key_id=plan.key_id,
+            )
+        )
     if plan is not None and plan.proxy_credentials == "" and not (places.folder / PROXY_FILE).is_file():
-        faults.append("cloud.proxy.password: was moved before, but is not here: put it in again")
+        faults.append(Phrase("cloud.proxy.password: was moved before, but is not here: put it in again"))
     if plan is not None and plan.access.pin == "" and not (places.folder / PIN_FILE).is_file():
-        faults.append("access.pin: was moved before, but is not here: put it in again")
+        faults.append(Phrase("access.pin: was moved before, but is not here: put it in again"))
     for each in (plan.networks or ()) if plan is not None else ():
         if each.moved and not (places.network / f"{each.name}.nmconnection").is_file():
-            faults.append(f"network: a secret of {each.name} was moved before, but is not here: put it in again")
+            faults.append(
+                Phrase("network: a secret of {name} was moved before, but is not here: put it in again", name=each.name)
+            )
     config, more = _tried(plan, data, places)
     if faults or more or plan is None or config is None:
         raise BadProvision(str(source), sorted({*faults, *more}))

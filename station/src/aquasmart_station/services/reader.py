@@ -14,6 +14,7 @@ from uuid import UUID
 from ..core.degraded import DISK_FULL
 from ..core.errors import LogDamaged, LogError, LogFull
 from ..core.model import Board, Draft, Flag, Kind, Row, StreamHeader
+from ..core.phrases import sentences
 from ..core.ports import Clock, EventLog, LiveDisplay, Watchdog
 from ..core.showing import LOG_DAMAGED, ServiceState
 from .adopting import ReaderSettings
@@ -24,6 +25,10 @@ from .reader_display import meter_state, status_text
 from .swapping import MeterSwaps
 from .timekeeping import Timekeeper
 
+LOOK_EVERY_NS = 100_000_000
+"""How long a cycle waits for a commit's time before it looks after everything else."""
+WAKING_NS = 10_000_000
+"""What waking up for a commit may take on a busy board."""
 SHOW_EVERY_NS = 500_000_000
 SAY_REASONS_EVERY_NS = 5_000_000_000
 JOIN_S = 1.5
@@ -61,7 +66,10 @@ class Reader:
         self._stop = threading.Event()
         self._fault = ""
         self._commits = self._rows = 0
-        self._oldest_ns: int | None = None
+        self._seen_ns: int | None = None
+        """Since when something waits."""
+        self._took_ns = 0
+        """What a commit takes: the longest of late, forgotten by and by."""
         self._shown_ns = 0
         self._reasons_said_ns = 0
         self._committed_at_ms: int | None = None
@@ -96,7 +104,7 @@ class Reader:
             except LogDamaged as fault:
                 self._give_up(fault)
             except LogError as fault:
-                self._fault = f"{fault} {fault.hint}".strip()
+                self._fault = sentences(fault.message, fault.hint)
                 self.reasons.put(DISK_FULL, on=isinstance(fault, LogFull))
                 # Up, with a fault that is shown: a start that the supervisor gave up would only begin again here.
                 self._watchdog.ready()
@@ -114,8 +122,7 @@ class Reader:
         self._adopt()
         self._diagnose()
         with self._shelf.wake:
-            self._shelf.wake.wait_for(self._due, timeout=0.1)
-            drafts = self._shelf.ring.take() if self._due() else []
+            drafts = self._shelf.ring.take() if self._await_due() else []
         committed = self._commit(drafts) if drafts else True
         self._see_the_clock()
         self._swaps.step(self._pollers)
@@ -150,17 +157,34 @@ class Reader:
             for poller in self._pollers:
                 poller.account.tell_clock(quality)
 
-    def _due(self) -> bool:
+    def _await_due(self) -> bool:
+        """Whether a commit is due: now, or before it is time to look after everything else."""
+        until_ns = self._clock.mono_ns() + LOOK_EVERY_NS
+        while True:
+            now_ns, due_ns = self._clock.mono_ns(), self._due_ns()
+            if due_ns is not None and due_ns <= now_ns:
+                return True
+            if now_ns >= until_ns:
+                return False
+            self._shelf.wake.wait((min(until_ns, due_ns or until_ns) - now_ns) / 1e9)
+
+    def _due_ns(self) -> int | None:
+        """When the next commit begins, by the monotonic clock; None while nothing waits.
+
+        The interval is a reading's age when it is safe, so a commit begins as much sooner as commits took of late.
+        """
         ring = self._shelf.ring
-        if not len(ring):
-            self._oldest_ns = None
-            return False
-        now_ns = self._clock.mono_ns()
-        if self._oldest_ns is None:
-            self._oldest_ns = now_ns
+        oldest_ms = ring.oldest_mono_ms
+        if oldest_ms is None:
+            self._seen_ns = None
+            return None
+        if self._seen_ns is None:
+            self._seen_ns = self._clock.mono_ns()
         if self._stop.is_set() or ring.half or (ring.urgent and not self._house.urgent_wait):
-            return True
-        return now_ns - self._oldest_ns >= self._interval_ns * (1 if ring.urgent else self._house.stretch)
+            return 0
+        interval_ns = self._interval_ns * (1 if ring.urgent else self._house.stretch)
+        since_ns = min(self._seen_ns, oldest_ms * 1_000_000)
+        return since_ns + interval_ns - min(self._took_ns + WAKING_NS, interval_ns // 4)
 
     def _commit(self, drafts: list[Draft]) -> bool:
         began_ns = self._clock.mono_ns()
@@ -169,13 +193,15 @@ class Reader:
         except LogDamaged as fault:
             self._give_up(fault)
         except LogError as fault:
-            self._fault = str(fault)
+            self._fault = fault.message
             self._take_back(drafts)
             self._house.failed(fault, self._clock.mono_ns() - began_ns)
             return False
+        took_ns = self._clock.mono_ns() - began_ns
         with self._shelf.wake:
-            self._house.committed(self._clock.mono_ns() - began_ns)
-        self._fault, self._oldest_ns = "", None
+            self._house.committed(took_ns)
+        self._took_ns = max(took_ns, self._took_ns * 7 // 8)
+        self._fault, self._seen_ns = "", None
         self._commits += 1
         self._rows += len(rows)
         self._committed_at_ms = self._clock.wall_ns() // 1_000_000
@@ -183,7 +209,7 @@ class Reader:
 
     def _give_up(self, fault: LogDamaged) -> NoReturn:
         """What the ring holds stands in the totaliser too: the next run's first reading brings it back."""
-        self._fault = f"{fault} {fault.hint}".strip()
+        self._fault = sentences(fault.message, fault.hint)
         self._show(force=True, state=LOG_DAMAGED)
         raise fault
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from ..adapters.log_view import LogView, StreamStanding, Usage
 from ..adapters.ops import OpsFile
 from ..config import Config
 from ..core.errors import OpsError
+from ..core.phrases import Phrase, counted
 from ..core.retention import PRESSED_PERCENT, autonomy_hours
 from ..core.showing import MeterState, ServiceState
 
@@ -86,7 +87,7 @@ def _told(config: Config) -> dict[str, Any]:
                 "notices": notice_rows.latest(connection),
             }
     except OpsError as fault:
-        return empty | {"operations": {"fault": str(fault)}}
+        return empty | {"operations": {"fault": fault.message}}
     finally:
         ops.close()
 
@@ -135,7 +136,7 @@ def _meter(name: str, standings: Sequence[StreamStanding], live: MeterState | No
 def _service(path: Path, table: str, mono_ms: int) -> dict[str, Any]:
     said: ServiceState | None = read_service(path, table)
     if said is None:
-        return {"state": "not-running", "text": "has not run since the machine started"}
+        return {"state": "not-running", "text": Phrase("has not run since the machine started")}
     age_ms = mono_ms - said.beat_mono_ms
     return {"state": running_state(said), "text": said.text, "beat_age_ms": max(0, age_ms), **said.figures}
 
@@ -158,3 +159,15 @@ def _runs(pid: int) -> bool:
     except PermissionError:
         return True
     return True
+
+
+def operations_waiting(counts: Mapping[str, Any]) -> list[str]:
+    """What operations wait for a person, each kind with its number."""
+    found: list[str] = []
+    if counts.get("failed"):
+        found.append(counted("{n} operation failed", "{n} operations failed", counts["failed"]))
+    if counts.get("refused"):
+        found.append(counted("{n} operation refused", "{n} operations refused", counts["refused"]))
+    if counts.get("conflict"):
+        found.append(counted("{n} operation in conflict", "{n} operations in conflict", counts["conflict"]))
+    return found

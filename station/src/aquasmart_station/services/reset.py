@@ -20,6 +20,7 @@ from ..adapters.quarantine import intent_path
 from ..core.conversation import Identity
 from ..core.errors import StationError
 from ..core.model import Draft, Kind, StreamHeader
+from ..core.phrases import Phrase, joined
 from ..core.ports import Clock
 from ..core.showing import litres
 from .export import export_log
@@ -35,7 +36,7 @@ class Loss:
     """Volume in µl by meter."""
 
     def text(self) -> str:
-        return f"{litres(self.volume_ul, 6)} L in {self.events} events"
+        return Phrase("{litres} L in {n} events", litres=litres(self.volume_ul, 6), n=self.events)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +62,12 @@ class FactoryReset:
     def loss(self) -> Loss:
         """What would be lost. Raises StationError where the log cannot say: a damaged one is salvaged first."""
         if intent_path(self.log).exists():
-            raise StationError("the log's salvage is not finished", hint="Run `aquasmart check` first.")
+            raise StationError(Phrase("the log's salvage is not finished"), hint=Phrase("Run `aquasmart check` first."))
         found = examine(self.log, mono_s=self.mono_s)
         if found.damage:
             raise StationError(
-                f"the log is damaged: {'; '.join(found.damage)}",
-                hint="Run `aquasmart check` first: it saves what was not delivered, or says what is lost.",
+                Phrase("the log is damaged: {damage}", damage=joined("; ", found.damage)),
+                hint=Phrase("Run `aquasmart check` first: it saves what was not delivered, or says what is lost."),
             )
         if not found.exists or not found.rows:
             return Loss(0, 0, {})
@@ -86,12 +87,14 @@ class FactoryReset:
         if loss.events:
             if not abandon:
                 raise StationError(
-                    f"{loss.text()} have not been delivered; nothing was removed",
-                    hint="Let sync deliver them, or carry them: `aquasmart log export`. To lose them: --abandon.",
+                    Phrase("{what} have not been delivered; nothing was removed", what=loss.text()),
+                    hint=Phrase(
+                        "Let sync deliver them, or carry them: `aquasmart log export`. To lose them: --abandon."
+                    ),
                 )
-            say(f"abandoned: {loss.text()}")
+            say(Phrase("abandoned: {what}", what=loss.text()))
             named = self._name(loss)
-            say(f"named {named}")
+            say(Phrase("named {where}", where=named))
         self._wipe(also_remove)
         return Wiped(loss, named)
 
@@ -107,12 +110,12 @@ class FactoryReset:
         finally:
             writer.close()
         if self.deliver(str(header.id)):
-            return "in the cloud's ledger"
+            return Phrase("in the cloud's ledger")
         target = self.log.parent / f"factory-reset-{now_ms}.bundle"
         export_log(self.log, target, self.identity, now_ms, only_stream=str(header.id))
         text = f"factory reset of {self.identity.station_id}: {loss.text()} abandoned\n"
         write_durably(target.with_suffix(".txt"), text)
-        return f"in {target}: take it to the cloud with aquasmart-cloud import"
+        return Phrase("in {path}: take it to the cloud with aquasmart-cloud import", path=target)
 
     def _wipe(self, also_remove: Sequence[Path]) -> None:
         try:
@@ -123,5 +126,6 @@ class FactoryReset:
                 sync_folder(self.log.parent)
         except OSError as fault:
             raise StationError(
-                f"not everything could be removed: {fault}", hint="Correct this and run it again."
+                Phrase("not everything could be removed: {fault}", fault=fault),
+                hint=Phrase("Correct this and run it again."),
             ) from fault

@@ -20,6 +20,7 @@ from ..core.bisecting import (
     may_condemn,
 )
 from ..core.model import Kind
+from ..core.phrases import Phrase, joined
 from .packing import Packed
 
 
@@ -50,7 +51,7 @@ class Suspects:
     def hold(self) -> str:
         """What is held, in words; empty where nothing is."""
         reasons = sorted({held.reason for held in self._held.values()})
-        return "; ".join(reasons)
+        return joined("; ", reasons)
 
     @property
     def next_s(self) -> float:
@@ -72,7 +73,16 @@ class Suspects:
         self._suspicions[number] = Suspicion(1)
         refused = verdict.refused
         detail = f": {refused.detail}" if refused.detail else ""
-        self._held[number] = _Held(until_s, f"{CLOUD_REFUSES}: {after.reason} ({refused.code}{detail})")
+        self._held[number] = _Held(
+            until_s,
+            Phrase(
+                "{what}: {reason} ({code}{detail})",
+                what=CLOUD_REFUSES,
+                reason=after.reason,
+                code=refused.code,
+                detail=detail,
+            ),
+        )
         return False
 
     def delivered(self, sent: Packed) -> Verdict | None:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from ..adapters.log_outbox import Outbox
 from ..core.errors import Fenced, LogDamaged, LogError
 from ..core.link import Links, came_up
+from ..core.phrases import Phrase
 from ..core.ports import Clock, LinkWatch, LiveDisplay, SideLane, Watchdog
 from ..core.power import slowness
 from .sync_display import Figures, SyncDisplay
@@ -74,7 +75,7 @@ class Sync:
                 raise
             except LogError as fault:
                 # A mark that could not be recorded stays where it was: the batch goes out again, the cloud drops it.
-                self._telemetry.fail(str(fault), state="log-fault")
+                self._telemetry.fail(fault.message, state="log-fault")
                 self._show(force=True)
                 self._stop.wait(1.0)
             self._watchdog.pet()
@@ -97,7 +98,9 @@ class Sync:
         self._asked_reader_s = self._mono_s()
         self._telemetry.take_time(slowness(self._conditions()))
         if self._reader_gave_up():
-            raise LogDamaged("the reader found the log damaged", hint="Stop the services and run `aquasmart check`.")
+            raise LogDamaged(
+                Phrase("the reader found the log damaged"), hint=Phrase("Stop the services and run `aquasmart check`.")
+            )
 
     def _see_the_links(self) -> None:
         """When a link comes up, waits of our own making are over: the first request follows within seconds."""

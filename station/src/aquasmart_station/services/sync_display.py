@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ..core.model import Row
+from ..core.phrases import Phrase, counted, joined
 from ..core.ports import Clock, LiveDisplay, Watchdog
-from ..core.showing import ServiceState, ago
+from ..core.showing import ServiceState, ago, state_words
 from ..core.tally import Tally
 
 SHOW_EVERY_S = 0.5
@@ -127,33 +128,38 @@ class SyncDisplay:
 def status_text(figures: Figures, now_ms: int, next_attempt_s: float) -> str:
     """The one line of `systemctl status aquasmart-sync`: the state and since when, what waits, the last
     acknowledgement, the reason and the next attempt, and the last error where that is over."""
-    parts = [figures.state]
+    state = state_words(figures.state)
     if figures.since_ms:
-        parts[0] += f" for {ago((now_ms - figures.since_ms) / 1000)}"
+        state = Phrase("{state} for {time}", state=state, time=ago((now_ms - figures.since_ms) / 1000))
+    parts = [state]
     if figures.text:
         parts.append(figures.text)
     if figures.state in _TRYING:
-        parts.append(f"next attempt in {ago(next_attempt_s)}" if next_attempt_s >= 1 else "trying now")
+        soon = Phrase("trying now")
+        parts.append(Phrase("next attempt in {time}", time=ago(next_attempt_s)) if next_attempt_s >= 1 else soon)
     parts.append(_waiting(figures, now_ms))
     if figures.acknowledged_at_ms is not None:
-        parts.append(f"last acknowledgement {ago((now_ms - figures.acknowledged_at_ms) / 1000)} ago")
+        time = ago((now_ms - figures.acknowledged_at_ms) / 1000)
+        parts.append(Phrase("last acknowledgement {time} ago", time=time))
     else:
-        parts.append("no acknowledgement since start")
+        parts.append(Phrase("no acknowledgement since start"))
     if figures.error and figures.error != figures.text:
-        parts.append(f"last error {ago((now_ms - figures.error_at_ms) / 1000)} ago: {figures.error}")
+        time = ago((now_ms - figures.error_at_ms) / 1000)
+        parts.append(Phrase("last error {time} ago: {error}", time=time, error=figures.error))
     if figures.saving_power:
-        parts.append("saving power: asks less often")
+        parts.append(Phrase("saving power: asks less often"))
     if figures.dead_letters:
-        parts.append(f"{figures.dead_letters} refused for good: aquasmart dead-letters list")
+        parts.append(Phrase("{n} refused for good: aquasmart dead-letters list", n=figures.dead_letters))
     if figures.difference:
-        parts.append(f"BOOKS DIFFER: {figures.difference}")
-    return " · ".join(parts)
+        parts.append(Phrase("BOOKS DIFFER: {difference}", difference=figures.difference))
+    return joined(" · ", parts)
 
 
 def _waiting(figures: Figures, now_ms: int) -> str:
     if not figures.pending:
-        return "everything delivered"
-    text = f"{figures.pending} event{'' if figures.pending == 1 else 's'} waiting"
+        return Phrase("everything delivered")
+    text = counted("{n} event waiting", "{n} events waiting", figures.pending)
     if figures.oldest_at_ms is None:
         return text
-    return f"{text}, the oldest for {ago((now_ms - figures.oldest_at_ms) / 1000)}"
+    time = ago((now_ms - figures.oldest_at_ms) / 1000)
+    return Phrase("{events}, the oldest for {time}", events=text, time=time)

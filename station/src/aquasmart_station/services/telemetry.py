@@ -32,6 +32,7 @@ from ..core.outcome import (
     Unverified,
 )
 from ..core.pacing import Pace, recheck_in_s
+from ..core.phrases import Phrase
 from ..core.ports import Clock
 from ..core.showing import ago
 from ..core.token_bucket import TokenBucket
@@ -196,7 +197,7 @@ class TelemetryLane:
         """Whether a metered link has anything left; shown where it has not and something waits."""
         wait_s = self._allowance.wait_s(now_s)
         if wait_s > 0 and self._outbox.pending and self._figures.state in {"starting", "online"}:
-            text = f"the link's allowance (sync.bytes_per_hour) is used up; more in {ago(wait_s)}"
+            text = Phrase("the link's allowance (sync.bytes_per_hour) is used up; more in {time}", time=ago(wait_s))
             self._figures.say("online", text, self._now_ms())
         return wait_s <= 0
 
@@ -220,13 +221,13 @@ class TelemetryLane:
                 self._delivered(sent, outcome)
             case Rewind():
                 self._rewind(packed.lane, outcome)
-                self._soon(f"the cloud asks from seq {outcome.expected_seq} on")
+                self._soon(Phrase("the cloud asks from seq {expected_seq} on", expected_seq=outcome.expected_seq))
             case HeaderWanted():
                 self._packer.want_header(packed.lane)
-                self._soon("the cloud asks for the stream's header")
+                self._soon(Phrase("the cloud asks for the stream's header"))
             case PlainWanted():
                 self._packer.want_plain()
-                self._soon("the cloud asks for bodies without gzip")
+                self._soon(Phrase("the cloud asks for bodies without gzip"))
             case TooLarge() if len(packed.batch.rows) > 1:
                 # At once: each is half of the one before, down to a single row.
                 size.too_much(len(packed.batch.rows))
@@ -239,7 +240,7 @@ class TelemetryLane:
                 self._retry(packed, outcome)
             case Skewed():
                 self._packer.keep(packed)
-                self.fail("the cloud's clock and ours differ, also after correction")
+                self.fail(Phrase("the cloud's clock and ours differ, also after correction"))
             case Unverified():
                 self._packer.keep(packed)
                 wait_s = self.pace.unverified(self._mono_s(), self._draw())
@@ -252,11 +253,16 @@ class TelemetryLane:
         packed = sent.packed
         acknowledged = read_acknowledgement(packed.lane, packed.batch, outcome)
         if acknowledged is None:
-            self.fail("the cloud's acknowledgement does not fit what was sent")
+            self.fail(Phrase("the cloud's acknowledgement does not fit what was sent"))
             return
         if isinstance(acknowledged, Rewind):
             self._rewind(packed.lane, acknowledged)
-            self._soon(f"the cloud has less than was sent, and asks from seq {acknowledged.expected_seq} on")
+            self._soon(
+                Phrase(
+                    "the cloud has less than was sent, and asks from seq {expected_seq} on",
+                    expected_seq=acknowledged.expected_seq,
+                )
+            )
             return
         self._record(packed, acknowledged)
         self._packer.header_known(packed.lane)
@@ -312,7 +318,10 @@ class TelemetryLane:
     def _hold(self, outcome: Hold | KeyRefused | Conflict) -> None:
         code, detail = ("config-conflict", "") if isinstance(outcome, Conflict) else (outcome.code, outcome.detail)
         self.pace.held(self._mono_s(), self._draw())
-        self._figures.say("hold", f"the cloud says {code}: {detail}".rstrip(": "), self._now_ms())
+        text = Phrase("the cloud says {code}: {detail}", code=code, detail=detail)
+        if not detail:
+            text = Phrase("the cloud says {code}", code=code)
+        self._figures.say("hold", text, self._now_ms())
 
     def _soon(self, reason: str) -> None:
         """Again at once, but never in a tight loop: a cloud that always asks for the same must not be hammered."""

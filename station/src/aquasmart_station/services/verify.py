@@ -9,6 +9,7 @@ from typing import Any
 from ..adapters.examination import examine
 from ..adapters.log_view import LogView
 from ..core.errors import LogError
+from ..core.phrases import Phrase
 
 
 def verify_log(log: Path, mono_s: Callable[[], float]) -> dict[str, Any]:
@@ -17,7 +18,9 @@ def verify_log(log: Path, mono_s: Callable[[], float]) -> dict[str, Any]:
     # SQLite's own check is one long read transaction: not beside services that write.
     found = examine(log, mono_s=mono_s, structure=not in_use)
     if not found.exists and not found.damage:
-        raise LogError(f"there is no log at {log}", hint="It is created when the reader first starts.")
+        raise LogError(
+            Phrase("there is no log at {log}", log=log), hint=Phrase("It is created when the reader first starts.")
+        )
     report: dict[str, Any] = {
         "log": str(log),
         "damage": found.damage,

@@ -14,6 +14,7 @@ from typing import Any
 from ..adapters import operation_rows
 from ..core.errors import BadOperation
 from ..core.operations import parameters_of
+from ..core.phrases import Phrase
 
 SERVICE_VISIT = "service_visit"
 WIRE_TEXT = 200
@@ -47,7 +48,8 @@ def start(connection: sqlite3.Connection, technician: str, note: str, now_ms: in
     present = under_way(connection)
     if present is not None:
         raise BadOperation(
-            f"{present.technician}'s visit has not ended", hint="`aquasmart visit end` first. Nothing was changed."
+            Phrase("{technician}'s visit has not ended", technician=present.technician),
+            hint=Phrase("`aquasmart visit end` first. Nothing was changed."),
         )
     visit = Visit(str(uuid.uuid4()), technician, now_ms)
     return _tell(connection, visit, "start", note or "visit begins", now_ms, {}), visit
@@ -57,7 +59,9 @@ def end(connection: sqlite3.Connection, note: str, now_ms: int) -> tuple[int, Vi
     """End the visit under way. Raises BadOperation where there is none."""
     visit = under_way(connection)
     if visit is None:
-        raise BadOperation("no visit is under way", hint="`aquasmart visit start --technician NAME` begins one.")
+        raise BadOperation(
+            Phrase("no visit is under way"), hint=Phrase("`aquasmart visit start --technician NAME` begins one.")
+        )
     more = {"started_at_ms": visit.started_at_ms}
     return _tell(connection, visit, "end", note or "visit ends", now_ms, more), visit
 
@@ -66,7 +70,9 @@ def note(connection: sqlite3.Connection, text: str, now_ms: int) -> tuple[int, V
     """Note something during the visit under way. Raises BadOperation where there is none."""
     visit = under_way(connection)
     if visit is None:
-        raise BadOperation("no visit is under way", hint="`aquasmart visit start --technician NAME` begins one.")
+        raise BadOperation(
+            Phrase("no visit is under way"), hint=Phrase("`aquasmart visit start --technician NAME` begins one.")
+        )
     return _tell(connection, visit, "note", text, now_ms, {}), visit
 
 
@@ -74,7 +80,7 @@ def _tell(
     connection: sqlite3.Connection, visit: Visit, phase: str, text: str, now_ms: int, more: dict[str, Any]
 ) -> int:
     if len(text) > WIRE_TEXT or len(visit.technician) > WIRE_TEXT:
-        words = f"a note has at most {WIRE_TEXT} characters, this one {len(text)}"
-        raise BadOperation(words, hint="Make two of it: nothing was queued.")
+        words = Phrase("a note has at most {most} characters, this one {n}", most=WIRE_TEXT, n=len(text))
+        raise BadOperation(words, hint=Phrase("Make two of it: nothing was queued."))
     said = {"technician": visit.technician, "note": text, "visited_at_ms": now_ms, "visit": visit.id, "phase": phase}
     return operation_rows.enqueue(connection, SERVICE_VISIT, said | more, now_ms)

@@ -19,6 +19,7 @@ from ..adapters.quarantine import PARTS
 from ..config import Config
 from ..core.conversation import Identity
 from ..core.errors import LogError, StationError
+from ..core.phrases import Phrase
 from .keys import keyring_of
 
 
@@ -46,14 +47,19 @@ def card_source(folder: Path, *, station_id: str | None, key_id: str | None, key
         key_file = _on_card(folder, said_key)
     if station_id is None or key_id is None or key_file is None:
         raise StationError(
-            f"{folder} does not say whose log it is",
-            hint="Where the card's station.toml is not in that folder, give --station-id, --key-id and --key-file.",
+            Phrase("{folder} does not say whose log it is", folder=folder),
+            hint=Phrase(
+                "Where the card's station.toml is not in that folder, give --station-id, --key-id and --key-file."
+            ),
         )
     log = folder / "log.db"
     if not log.exists():
         log = _on_card(folder, _text(said, "state_dir") or "/var/lib/aquasmart") / "log.db"
     if not log.exists():
-        raise StationError(f"there is no log.db in {folder}", hint="Name the folder of the card that holds log.db.")
+        raise StationError(
+            Phrase("there is no log.db in {folder}", folder=folder),
+            hint=Phrase("Name the folder of the card that holds log.db."),
+        )
     return Source(log, Identity(station_id, key_id, __version__, _key(key_file)))
 
 
@@ -81,7 +87,11 @@ def readable(log: Path, scratch: Path) -> Iterator[Path]:
                         shutil.copyfile(source, Path(folder) / source.name)
                 yield Path(folder) / log.name
         except OSError as fault:
-            raise StationError(f"{log} cannot be copied to {scratch}: {fault.strerror}") from fault
+            raise StationError(
+                Phrase(
+                    "{log} cannot be copied to {scratch}: {strerror}", log=log, scratch=scratch, strerror=fault.strerror
+                )
+            ) from fault
         return
     yield log
 
@@ -100,14 +110,16 @@ def _said(folder: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as fault:
-        raise StationError(f"{folder / 'station.toml'} cannot be read: {fault}") from fault
+        raise StationError(
+            Phrase("{folder} cannot be read: {fault}", folder=folder / "station.toml", fault=fault)
+        ) from fault
 
 
 def _key(path: Path) -> bytes:
     try:
         text = path.read_text(encoding="ascii").strip()
     except (OSError, UnicodeDecodeError) as fault:
-        raise StationError(f"the key {path} cannot be read: {fault}") from fault
+        raise StationError(Phrase("the key {path} cannot be read: {fault}", path=path, fault=fault)) from fault
     if not re.fullmatch(r"[0-9a-f]{64}", text):
-        raise StationError(f"{path} must hold 64 lower-case hex digits")
+        raise StationError(Phrase("{path} must hold 64 lower-case hex digits", path=path))
     return bytes.fromhex(text)

@@ -15,6 +15,7 @@ from ..adapters.panel_state import PanelState
 from ..adapters.watchdog import SystemdWatchdog
 from ..config import Config
 from ..core.errors import StationError
+from ..core.phrases import Phrase
 from ..panel.access import Access
 from ..panel.app import make_panel
 
@@ -40,7 +41,9 @@ def run_panel(config: Config, listen: str | None) -> None:
     try:
         key = state.session_key()
     except OSError as fault:
-        raise StationError(f"the panel's state cannot be kept: {fault}", hint="Is the runtime folder ours?") from fault
+        raise StationError(
+            Phrase("the panel's state cannot be kept: {fault}", fault=fault), hint=Phrase("Is the runtime folder ours?")
+        ) from fault
     access = Access(config.panel.networks, config.station_id, config.panel.pin_file, state)
     server = create_server(
         make_panel(config, access, key, asked.now),
@@ -105,7 +108,8 @@ def _own(listen: str) -> socket.socket:
         return socket.create_server((host.strip("[]") or "127.0.0.1", int(port)))
     except (OSError, ValueError) as fault:
         raise StationError(
-            f"the panel cannot listen on {listen}: {fault}", hint="Say ADDRESS:PORT of this board."
+            Phrase("the panel cannot listen on {listen}: {fault}", listen=listen, fault=fault),
+            hint=Phrase("Say ADDRESS:PORT of this board."),
         ) from fault
 
 

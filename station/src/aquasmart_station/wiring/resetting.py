@@ -16,6 +16,7 @@ from ..adapters.log_file import lock
 from ..adapters.log_outbox import Outbox
 from ..config import Config
 from ..core.errors import LogBusy, StationError
+from ..core.phrases import Phrase
 from ..services.last_word import LastWord
 from ..services.reset import FactoryReset
 from .checking import meterless_stream
@@ -37,10 +38,17 @@ def factory_reset(config: Config) -> Iterator[FactoryReset]:
                 stack.callback(os.close, lock(config.state_dir / name, exclusive=True))
             except BlockingIOError:
                 raise LogBusy(
-                    f"a service holds {name}", hint="Stop reader and sync first; nothing was removed."
+                    Phrase("a service holds {name}", name=name),
+                    hint=Phrase("Stop reader and sync first; nothing was removed."),
                 ) from None
             except OSError as fault:
-                raise StationError(f"{config.state_dir / name} cannot be locked: {fault.strerror}") from fault
+                raise StationError(
+                    Phrase(
+                        "{state_dir} cannot be locked: {strerror}",
+                        state_dir=config.state_dir / name,
+                        strerror=fault.strerror,
+                    )
+                ) from fault
         yield FactoryReset(
             log=config.log_path,
             identity=identity,

@@ -14,6 +14,7 @@ from ..adapters.log_file import lock
 from ..adapters.quarantine import intent_path
 from ..config import Config
 from ..core.errors import StationError
+from ..core.phrases import Phrase
 from ..core.ports import Watchdog
 
 
@@ -42,7 +43,9 @@ def make_folders(config: Config) -> None:
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as fault:
-            raise StationError(f"{folder} cannot be made: {fault.strerror}") from fault
+            raise StationError(
+                Phrase("{folder} cannot be made: {strerror}", folder=folder, strerror=fault.strerror)
+            ) from fault
 
 
 def become_owner(config: Config) -> None:
@@ -88,7 +91,8 @@ def shared(path: Path) -> Iterator[None]:
     try:
         if intent_path(path.with_name("log.db")).exists():
             raise StationError(
-                "the log is damaged and its salvage was cut short", hint="Run `aquasmart check`: it goes on by itself."
+                Phrase("the log is damaged and its salvage was cut short"),
+                hint=Phrase("Run `aquasmart check`: it goes on by itself."),
             )
         yield
     finally:

@@ -15,6 +15,7 @@ from ..config import Config
 from ..core.boot_clock import BootOffset
 from ..core.clock_floor import ClockFloor
 from ..core.errors import LogError
+from ..core.phrases import Phrase
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,7 @@ def time_report(config: Config) -> TimeReport:
             try:
                 boot, cloud_ms = boot_offsets(connection).get(boot_id()), cloud_time_ms(connection)
             except sqlite3.Error as fault:
-                raise trouble(config.log_path, fault, "the log cannot be read") from fault
+                raise trouble(config.log_path, fault, Phrase("the log cannot be read")) from fault
     except LogError:
         pass
     floor, wall_ms = ClockFloor(built_ms(), cloud_ms), clock.wall_ns() // 1_000_000

@@ -89,7 +89,7 @@ def test_the_description_is_served(served: Served) -> None:
 def test_every_route_of_the_interface_is_described(tmp_path: Path) -> None:
     cloud = CloudUnderTest(tmp_path)
     app = create_app(cloud.config)
-    mine = {"public_api", "failed_api", "query_api", "alerts_api"}
+    mine = {"public_api", "failed_api", "query_api", "alerts_api", "ledger_api", "update_api"}
     described = {(path, method.upper()) for path, methods in DOCUMENT["paths"].items() for method in methods}
     routes = {
         (_template(rule.rule), method)

@@ -14,7 +14,7 @@
         live.innerHTML = await answer.text();
         lost.remove();
       } catch {
-        lost.textContent = "The station does not answer. What is shown is old.";
+        lost.textContent = live.dataset.lost;
         live.before(lost);
       }
     }
