@@ -58,9 +58,15 @@ def test_the_recipe_installs_what_the_debian_package_installs(tmp_path: Path) ->
     assert packed - installed - by_rule - {"enable", "aquasmart", "_aquasmart", "aquasmart.fish", "copyright"} == set()
 
 
-def test_the_units_that_an_image_enables_are_those_that_debian_enables() -> None:
+OF_IMAGES = {"aquasmart-mark-good.service", "aquasmart-trial-over.timer", "aquasmart-update.service"}
+"""What looks after an image. Debian's package has them, too, and leaves them off: there is no slot to look after."""
+
+
+def test_the_units_that_an_image_enables_are_those_that_debian_enables_and_those_of_images() -> None:
     by_rule = {path.name for path in (REPOSITORY / "systemd").glob("aquasmart*.*") if "[Install]" in path.read_text()}
-    assert by_rule == set(enabled_units())
+    assert by_rule == set(enabled_units()) | OF_IMAGES
+    for name in OF_IMAGES:
+        assert "ConditionPathExists=/etc/rauc/system.conf" in (REPOSITORY / "systemd" / name).read_text()
 
 
 def test_the_users_are_those_of_sysusers() -> None:
