@@ -19,6 +19,7 @@ from ..adapters.watchdog import SystemdWatchdog
 from ..config import Config
 from ..core.conversation import CloudClock
 from ..core.errors import StationError
+from ..core.phrases import Phrase
 from ..core.stillness import Stillness
 from ..core.token_bucket import TokenBucket
 from ..services.exchange import Exchange
@@ -117,6 +118,6 @@ def _reboot() -> None:
     try:
         done = subprocess.run(REBOOT, capture_output=True, text=True, timeout=REBOOT_S, check=False)
     except (OSError, subprocess.TimeoutExpired) as fault:
-        raise StationError(f"this station cannot be restarted: {fault}") from fault
+        raise StationError(Phrase("this station cannot be restarted: {fault}", fault=fault)) from fault
     if done.returncode:
-        raise StationError(f"this station cannot be restarted: {done.stderr.strip()[:200]}")
+        raise StationError(Phrase("this station cannot be restarted: {fault}", fault=done.stderr.strip()[:200]))
