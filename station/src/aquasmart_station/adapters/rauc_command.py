@@ -17,6 +17,7 @@ from pathlib import Path
 
 from ..core.errors import NotNow, StationError
 from ..core.maintenance import Image
+from ..core.phrases import Phrase
 
 INFO_S = 60.0
 INSTALL_S = 3_600.0
@@ -45,14 +46,18 @@ class RaucCommand:
         try:
             done = subprocess.run(command, capture_output=True, timeout=INFO_S, check=False)
         except (OSError, subprocess.TimeoutExpired) as fault:
-            raise InstallFault(f"{self._program} cannot be asked: {fault}", hint="Is rauc installed?") from fault
+            raise InstallFault(
+                Phrase("{program} cannot be asked: {fault}", program=self._program, fault=fault),
+                hint=Phrase("Is rauc installed?"),
+            ) from fault
         if done.returncode:
-            raise InstallFault(f"the bundle is not accepted: {_last(done.stderr.decode(errors='replace'))}")
+            said = _last(done.stderr.decode(errors="replace"))
+            raise InstallFault(Phrase("the bundle is not accepted: {said}", said=said))
         try:
             document = json.loads(done.stdout)
             return Image(str(document["version"]), int(document["build"]), str(document["compatible"]))
         except (ValueError, TypeError, KeyError) as fault:
-            raise InstallFault("the bundle's manifest lacks version, build or compatible") from fault
+            raise InstallFault(Phrase("the bundle's manifest lacks version, build or compatible")) from fault
 
     def install(self, path: Path, on_progress: Callable[[int, str], None]) -> None:
         """Install it. `on_progress` is told how far it is, in per cent and words, about once a second; it may raise to
@@ -64,7 +69,10 @@ class RaucCommand:
                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
             )  # fmt: skip
         except OSError as fault:
-            raise InstallFault(f"{self._program} cannot be started: {fault}", hint="Is rauc installed?") from fault
+            raise InstallFault(
+                Phrase("{program} cannot be started: {fault}", program=self._program, fault=fault),
+                hint=Phrase("Is rauc installed?"),
+            ) from fault
         lines: deque[str] = deque(maxlen=20)
         assert process.stdout is not None
         # A thread, since a pipe that nobody empties would stop the program. It ends when the program does; the loop
@@ -84,12 +92,12 @@ class RaucCommand:
             reading.join(5)
             process.stdout.close()
         if not in_time:
-            raise InstallFault("the installation did not come to an end within an hour")
+            raise InstallFault(Phrase("the installation did not come to an end within an hour"))
         if status:
             said = _last("\n".join(lines))
             if any(each in said.lower() for each in _NOT_NOW):
                 raise NotNow(said)
-            raise InstallFault(f"rauc could not install it: {said}")
+            raise InstallFault(Phrase("rauc could not install it: {said}", said=said))
 
 
 def _progress(lines: list[str]) -> tuple[int, str]:
@@ -100,4 +108,4 @@ def _progress(lines: list[str]) -> tuple[int, str]:
 
 def _last(text: str) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1][:300] if lines else "it says nothing"
+    return lines[-1][:300] if lines else Phrase("it says nothing")

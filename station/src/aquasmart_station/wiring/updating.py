@@ -147,6 +147,6 @@ def _reboot() -> None:
     try:
         done = subprocess.run(REBOOT, capture_output=True, text=True, timeout=REBOOT_S, check=False)
     except (OSError, subprocess.TimeoutExpired) as fault:
-        raise StationError(f"this station cannot be restarted: {fault}") from fault
+        raise StationError(Phrase("this station cannot be restarted: {fault}", fault=fault)) from fault
     if done.returncode:
-        raise StationError(f"this station cannot be restarted: {done.stderr.strip()[:200]}")
+        raise StationError(Phrase("this station cannot be restarted: {fault}", fault=done.stderr.strip()[:200]))
