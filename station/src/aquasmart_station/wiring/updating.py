@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ..adapters.clock import SystemClock, boot_id
 from ..adapters.http import HttpCourier
+from ..adapters.journal import Journal
 from ..adapters.live import read_meters, read_service
 from ..adapters.log_space import may_yet_need
 from ..adapters.ops import OpsFile
@@ -131,6 +132,7 @@ def _agent(config: Config, folder: UpdateFolder, watchdog: SystemdWatchdog, stop
             log_needs_bytes=log_needs_bytes,
             tell=lambda progress, at_ms: tell(ops, progress, at_ms),
             reboot=_reboot,
+            say=Journal("aquasmart-update").say,
         ),
         clock=clock,
         watchdog=watchdog,
