@@ -57,7 +57,7 @@ class NotingInstaller:
             self._files.expect(self._command.info(path).number, sorted(read))
         except OSError as fault:
             raise UpdateFault(
-                Phrase("{folder} cannot be written: {fault}", folder=self._config.update.folder, fault=fault.strerror)
+                Phrase("{path} cannot be written: {strerror}", path=self._config.update.folder, strerror=fault.strerror)
             ) from fault
         self._command.install(path, on_progress)
 
