@@ -5,6 +5,8 @@ STATE ?= var
 PORT ?= 8000
 # Tests mostly wait for processes: two for each core.
 JOBS ?= $(shell echo $$((2 * $$(nproc))))
+# Each takes the whole machine.
+EMULATED := tests/system/powercut tests/system/emulated tests/system/raspberry
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
@@ -58,9 +60,10 @@ test-unit: $(VENV)/dev.stamp ## The fast half: pure cores, contract vectors
 deb: $(VENV)/run.stamp ## Debian packages of station and cloud (ONLY=station|cloud), build/deb
 	@for p in $(or $(ONLY),station cloud); do $(BIN)/python -m deploy.deb.build $$p || exit 1; done
 
-test-system: $(VENV)/dev.stamp ## The packages on a booted Debian (systemd-nspawn): kills, full disk, cut network, sandbox; build/system-report.md
-	@mkdir -p build && $(BIN)/python -m pytest tests/system --ignore tests/system/powercut $(if $(filter 1,$(JOBS)),,-n 2 --dist load) $(ARGS)
-	@$(BIN)/python -m pytest tests/system/powercut $(ARGS)
+test-system: $(VENV)/dev.stamp ## The packages on a booted Debian: kills, full disk, cut network, sandbox, clock jumps, power cuts, a Raspberry Pi; build/system-report.md
+	@mkdir -p build && rm -f build/system-report.jsonl
+	@$(BIN)/python -m pytest tests/system $(EMULATED:%=--ignore %) $(if $(filter 1,$(JOBS)),,-n 2 --dist load) $(ARGS)
+	@$(BIN)/python -m pytest $(EMULATED) $(ARGS)
 
 check: lint typecheck layers package-check ## Everything static
 

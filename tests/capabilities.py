@@ -104,6 +104,14 @@ CAPABILITIES: dict[str, Capability] = {
         ),
         "an emulated machine: run as root; apt-get install qemu-system-x86 nbdkit mmdebstrap cpio kmod e2fsprogs",
     ),
+    "raspberry": Capability(
+        lambda: (
+            os.geteuid() == 0
+            and _programs("qemu-system-aarch64", "mmdebstrap", "mke2fs", "cpio", "apt-get")()
+            and any(shutil.which("depmod", path=path) for path in (None, "/usr/sbin", "/sbin"))
+        ),
+        "an emulated Raspberry Pi: run as root; apt-get install qemu-system-arm mmdebstrap cpio kmod e2fsprogs",
+    ),
     "nspawn": Capability(
         _can_boot_containers,
         "root, cgroup2 and systemd in containers: run as root; apt-get install systemd-container mmdebstrap iproute2",

@@ -116,6 +116,6 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """`build/system-report.md`, from what tests noted with `report.note`."""
-    passed, failed = (terminalreporter.stats.get(word, []) for word in ("passed", "failed"))
-    if path := report.write(passed, failed):
+    passed, failed, broken = (terminalreporter.stats.get(word, []) for word in ("passed", "failed", "error"))
+    if path := report.write(passed, [*failed, *broken]):
         terminalreporter.write_line(f"system report: {path}")

@@ -32,7 +32,7 @@ PACKAGES = (
     ),
     *("iproute2", "procps", "util-linux"),
 )
-_LEFT_OUT = ("/usr/share/man/*", "/usr/share/locale/*", "/usr/share/info/*")
+LEFT_OUT = ("/usr/share/man/*", "/usr/share/locale/*", "/usr/share/info/*")
 
 
 class NoRootfs(Exception):
@@ -42,8 +42,8 @@ class NoRootfs(Exception):
 def debian() -> Path:
     """The folder of a fresh Debian, of this machine's release unless `AQUASMART_RELEASE` names another; never to be
     booted itself. Raises NoRootfs."""
-    release = os.environ.get("AQUASMART_RELEASE") or platform.freedesktop_os_release()["VERSION_CODENAME"]
-    name = hashlib.sha256(" ".join((release, *PACKAGES, *_LEFT_OUT)).encode()).hexdigest()[:16]
+    release = release_name()
+    name = hashlib.sha256(" ".join((release, *PACKAGES, *LEFT_OUT)).encode()).hexdigest()[:16]
     cache = cache_folder()
     target = cache / f"{release}-{name}"
     with (cache / "lock").open("w") as lock:
@@ -52,6 +52,10 @@ def debian() -> Path:
         if not target.exists():
             _make(target, release)
     return target
+
+
+def release_name() -> str:
+    return os.environ.get("AQUASMART_RELEASE") or platform.freedesktop_os_release()["VERSION_CODENAME"]
 
 
 def cache_folder() -> Path:
@@ -95,8 +99,8 @@ def _make(target: Path, release: str) -> None:
     shutil.rmtree(fresh, ignore_errors=True)
     command = ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(PACKAGES)}"]
     command += ['--aptopt=APT::Install-Recommends "false"']
-    command += [f"--dpkgopt=path-exclude={pattern}" for pattern in _LEFT_OUT]
-    done = subprocess.run([*command, release, str(fresh), *_sources(release)], capture_output=True, text=True)
+    command += [f"--dpkgopt=path-exclude={pattern}" for pattern in LEFT_OUT]
+    done = subprocess.run([*command, release, str(fresh), *sources(release)], capture_output=True, text=True)
     if done.returncode:
         shutil.rmtree(fresh, ignore_errors=True)
         raise NoRootfs(f"mmdebstrap ended with {done.returncode}:\n{done.stderr[-2000:]}")
@@ -105,7 +109,7 @@ def _make(target: Path, release: str) -> None:
     fresh.rename(target)
 
 
-def _sources(release: str) -> list[str]:
+def sources(release: str) -> list[str]:
     """This machine's own lists of package sources that are about its release; none: mmdebstrap's own choice."""
     listed = [Path("/etc/apt/sources.list"), *sorted(Path("/etc/apt/sources.list.d").glob("debian*.sources"))]
     return [str(path) for path in listed if path.exists() and release in path.read_text()]

@@ -60,7 +60,7 @@ heartbeat_s = 2
 [[meters]]
 id = "tap-1"
 driver = "pulse"
-port = "/run/meter/tap-1"
+port = "{meter_port}"
 k_factor = 450
 nonvolatile = true
 """
@@ -103,12 +103,7 @@ class Station:
     def provision(self, address: str) -> None:
         """Configuration, key and meter, as files of the machine. `address`: where the cloud is."""
         root = self.machine.root
-        key_id, key = self.cloud.add(self.id)
-        config = _CONFIG.format(station=self.id, address=address, port=self.cloud.site.cloud_port, key_id=key_id)
-        (root / "etc/aquasmart/station.toml").write_text(config)
-        secret = root / "etc/aquasmart/station.key"
-        secret.touch(mode=0o600)
-        secret.write_text(key + "\n")
+        self.configure(address, self.cloud.site.cloud_port, "/run/meter/tap-1")
         (root / "etc/systemd/system/meter.service").write_text(_METER_UNIT)
         (root / "var/meter").mkdir()
         self.shell("chown aquasmart /var/meter; systemctl enable -q meter.service")
@@ -116,6 +111,17 @@ class Station:
         drop_in.mkdir()
         (drop_in / "simulated.conf").write_text(_PTY)
         self.set_flow("idle")
+
+    def configure(self, address: str, port: int, meter_port: str) -> None:
+        """A station that the cloud knows: configuration and key. `address`, `port`: where the cloud is."""
+        folder = self.machine.root / "etc/aquasmart"
+        folder.mkdir(exist_ok=True)
+        key_id, key = self.cloud.add(self.id)
+        words = {"station": self.id, "address": address, "port": port, "key_id": key_id, "meter_port": meter_port}
+        (folder / "station.toml").write_text(_CONFIG.format(**words))
+        secret = folder / "station.key"
+        secret.touch(mode=0o600)
+        secret.write_text(key + "\n")
 
     def shell(self, script: str) -> None:
         """A script in the machine's files while it does not run."""

@@ -11,7 +11,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from .images import initrd, kernel_image, root_image
+from .images import ROOT_WORDS, initrd, kernel_image, root_image
 
 
 class Machine:
@@ -44,7 +44,7 @@ class Machine:
             )
 
     def _command(self, socket: Path, more: tuple[str, ...]) -> list[str]:
-        kernel_words = "console=ttyS0 quiet panic=-1 mitigations=off tsc=reliable no_timer_check"
+        kernel_words = f"{ROOT_WORDS} console=ttyS0 quiet panic=-1 mitigations=off tsc=reliable no_timer_check"
         words = [
             "qemu-system-x86_64", "-M", "q35", "-accel", "tcg", "-cpu", "max", "-m", "256", "-nodefaults",
             "-display", "none", "-no-reboot",

@@ -293,7 +293,26 @@ def test_a_reset_in_a_gap_of_unknown_length_states_no_bound() -> None:
     here.power_cut(clock="unset")
     (row,) = here.poll()
     assert row.data == {"unmeasured_ms": None, "unmeasured_bound_ul": None, "before": 5_000}
-    assert Flag.CLOCK_UNSET in row.flags
+
+
+def test_the_flag_of_an_unset_clock_follows_the_rows_own_time_not_what_was_told_before() -> None:
+    here = world()
+    noon_ms = here.now_ms
+    flagged = []
+    for told, at_ms in (
+        ("rtc", noon_ms),
+        ("rtc", 7_200_000),
+        ("unset", 7_300_000),
+        ("unset", noon_ms),
+        ("rtc", noon_ms),
+    ):
+        here.account.tell_clock(told)
+        here.meter.flow(5)
+        here.mono_ms += 1_000
+        here.now_ms = at_ms
+        (row,) = here.poll()
+        flagged.append(Flag.CLOCK_UNSET in row.flags)
+    assert flagged == [False, True, True, False, False]
 
 
 def test_a_nonvolatile_meter_that_lost_its_memory_is_a_reset_too() -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from uuid import UUID
 
 from .accounting_rules import Known
+from .clock_floor import EARLIEST_PLAUSIBLE_MS
 from .model import Board, Draft, Flag, Kind, MeterTraits, StreamHeader
 
 
@@ -65,7 +66,8 @@ class Streams:
         header = self.header
         if header is None or self.outlived(known):
             header = self.header = self._open(known, at_ms)
-        if self._clock == "unset":
+        # By the row's own clock, not by what was told of the clock: that is up to a second old, and the time may jump.
+        if at_ms < EARLIEST_PLAUSIBLE_MS:
             flags |= Flag.CLOCK_UNSET
         return Draft(header, kind, at_ms, mono_ms, counts, flags | self.status, data, urgent)
 
