@@ -109,6 +109,23 @@ def test_the_time_arrives_in_the_middle_of_a_pour(world: World, wall: WallClock)
     assert report["boot"]["offset_ms"] == offset_ms
 
 
+def test_a_batch_that_was_tried_before_the_time_was_known_is_told_with_it(world: World, wall: WallClock) -> None:
+    began_ms = now_ms()
+    wall.at(to_1970())
+    world.site.wrappers |= {"reader": wall.prefix, "sync": wall.prefix}
+    world.start("cloud", "meter:tap-1")
+    world.relay.set_state("cut")
+    world.take_baseline()
+    world.site.start("sync")
+    eventually(lambda: world.site.status()["sync_state"] == "offline", "sync has tried")
+    world.await_flow(events=10)
+    wall.at(0)
+    eventually(lambda: boot_times(world), "the boot's time is stored")
+    world.settle()
+    assert_books_balance(world)
+    assert min(first for first, _ in claimed(world)) >= began_ms - 1_000
+
+
 @pytest.mark.parametrize("shift_s", [86_400, -86_400])
 def test_a_station_a_day_off_signs_after_one_answer_and_its_rows_keep_their_order(
     world: World, wall: WallClock, shift_s: int

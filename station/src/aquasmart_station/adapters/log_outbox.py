@@ -183,7 +183,11 @@ class Outbox:
             rows = with_gaps_for_dead(rows, self._dead[lane.number])
         # What the cloud says of a mark whose row is gone may exceed what the next row says: it then names a difference.
         before = min(mark.acked_counts, rows[0].counts)
-        return Batch(lane.number, lane.header, before, rows, self._boots.get(lane.header.boot_id))
+        return Batch(lane.number, lane.header, before, rows, self.clock_of(lane))
+
+    def clock_of(self, lane: Lane) -> BootOffset | None:
+        """What is known by now of the time of the boot that a stream belongs to."""
+        return self._boots.get(lane.header.boot_id)
 
     def position_of(self, lane: Lane, seq: int) -> tuple[int, int] | None:
         """Position and counts of the row that ends at `seq`, by a scan: only after a rewind."""

@@ -18,7 +18,11 @@ NOTHING: Mapping[int, Portion] = {}
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """A batch as bytes. The same bytes, with the same trace id, over all its retries; only the signature is fresh."""
+    """A batch as bytes. The same bytes, with the same trace id, over all its retries; only the signature is fresh.
+
+    Except that the boot's time has become known meanwhile: the same rows are then packed anew, with their true times.
+    Where the cloud has the former batch after all, it drops them by their seqs.
+    """
 
     lane: Lane
     batch: Batch
@@ -50,7 +54,7 @@ class Packer:
         ready, self._ready = self._ready, None
         while (lane := self._outbox.next_lane(blocked)) is not None:
             portion = portions.get(lane.number)
-            if ready and _fits(ready, lane, portion):
+            if ready and _fits(ready, lane, portion) and ready.batch.clock == self._outbox.clock_of(lane):
                 return ready
             batch = self._outbox.batch(lane, portion.rows if portion else self.size.rows)
             if batch is not None:
