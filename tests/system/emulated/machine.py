@@ -27,6 +27,11 @@ DISK, METER, CONSOLE = "disk.img", "meter.sock", "console"
 BOOT_S, OFF_S, ASK_S = 300.0, 90.0, 300.0
 FORWARD = f"user,id=net,ipv6=off,hostfwd=tcp:127.0.0.1:%d-10.0.2.15:{agent.PORT}"
 
+_IDLE = (
+    *("e2scrub_reap.service", "systemd-update-utmp.service", "systemd-update-utmp-runlevel.service"),
+    *("apt-daily.timer", "apt-daily-upgrade.timer", "dpkg-db-backup.timer", "e2scrub_all.timer", "fstrim.timer"),
+)
+"""What Debian starts that no station needs: seconds each on an emulated processor."""
 _AGENT = """\
 [Unit]
 Description=The test's hand in this machine
@@ -76,6 +81,10 @@ def fit(root: Path) -> None:
     (units / "test-agent.service").write_text(_AGENT)
     (root / "etc/systemd/network").mkdir(exist_ok=True)
     (root / "etc/systemd/network/test.network").write_text(_NETWORK)
+    for unit in _IDLE:
+        link = units / unit
+        link.unlink(missing_ok=True)
+        link.symlink_to("/dev/null")
     wanted = units / "multi-user.target.wants"
     wanted.mkdir(exist_ok=True)
     for unit, place in (("test-agent.service", "../"), ("systemd-networkd.service", "/lib/systemd/system/")):

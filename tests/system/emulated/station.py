@@ -84,7 +84,7 @@ class EmulatedStation(Station):
 def emulated_station(
     board: Board, root: Path, folder: Path, cloud: Cloud, station_id: str, meter_port: str
 ) -> Iterator[EmulatedStation]:
-    """A provisioned station on a machine that is not yet booted. `root`: its files, written to before the first boot."""
+    """A provisioned station on a machine that is not yet booted. `root`: its files, until then."""
     folder.mkdir(parents=True, exist_ok=True)
     fit(root)
     station = EmulatedStation(Emulated(board, root, folder), cloud, station_id, meter_port)

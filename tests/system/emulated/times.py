@@ -59,7 +59,8 @@ class Body(NamedTuple):
 def logged(station: EmulatedStation, boot_id: str) -> dict[tuple[str, int], Logged]:
     """The log's rows of a boot, by stream and seq."""
     found = station.log._query(
-        "SELECT s.id, e.seq, e.at_ms, e.mono_ms, e.flags, s.meter_id IS NOT NULL FROM event e JOIN stream s USING (stream)"
+        "SELECT s.id, e.seq, e.at_ms, e.mono_ms, e.flags, s.meter_id IS NOT NULL"
+        " FROM event e JOIN stream s USING (stream)"
         " WHERE json_extract(s.header, '$.boot_id') = ? ORDER BY e.position",
         (boot_id,),
     )

@@ -63,9 +63,10 @@ def test_nothing_that_was_committed_is_lost(tmp_path: Path, record_property: obj
     assert run.faults() == []
     assert run.lost == 0
     rows = sum(cycle.rows for cycle in run.cycles)
+    under_way = ", ".join(f"{name} {count}" for name, count in run.histogram.most_common())
     system_report.note(
         record_property, "power cut while counting, the drive's cache lost as well", cycles=len(run.cycles),
-        lost=f"0 of {rows:,} rows", measured="under way: " + ", ".join(f"{n} {c}" for n, c in run.histogram.most_common()),
+        lost=f"0 of {rows:,} rows", measured=f"under way: {under_way}",
     )  # fmt: skip
 
 

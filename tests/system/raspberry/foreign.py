@@ -130,12 +130,9 @@ def _put_in(root: Path, deb: Path) -> str:
 def _enter(status: Path, books: dict[str, str]) -> None:
     """The new packages in the place of the old ones in dpkg's status."""
     entries = []
-    for entry in status.read_text().strip().split("\n\n"):
-        control = books.get(_field(entry, "Package"))
-        if control is not None:
-            head, _, rest = control.strip().partition("\n")
-            entry = f"{head}\nStatus: install ok installed\n{rest}"
-        entries.append(entry)
+    for former in status.read_text().strip().split("\n\n"):
+        head, _, rest = books.get(_field(former, "Package"), "").strip().partition("\n")
+        entries.append(f"{head}\nStatus: install ok installed\n{rest}" if head else former)
     status.write_text("\n\n".join(entries) + "\n\n")
 
 
