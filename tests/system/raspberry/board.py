@@ -1,8 +1,8 @@
 """The board: QEMU's Raspberry Pi 3B with Debian's own kernel and device tree, root on its SD card.
 
-What QEMU has of it: four Cortex-A53, 1 GiB, the SD host, both serial ports, USB (here with a network adapter), no
-battery clock. What it has not: the supply's and the temperature's sensors, Wi-Fi, Bluetooth, the pins' electricity,
-the processor's real speed, a card that wears.
+What QEMU has of it: four Cortex-A53, 1 GiB, the SD host, both serial ports, USB (here with a network adapter), a
+temperature, no battery clock. What it has not: LEDs, the supply's state, Wi-Fi, Bluetooth, the pins' electricity, the
+processor's real speed, a card that wears.
 """
 
 from __future__ import annotations
