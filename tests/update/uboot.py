@@ -215,4 +215,4 @@ def kernels_in(said: str) -> list[str]:
 
 def command_lines(said: str) -> list[str]:
     """The kernels' command lines, out of the device trees that they printed."""
-    return re.findall(r"(console=ttyAMA0 panic=10 root=[^\0]*)\0", said)
+    return re.findall(r"(console=ttyAMA0 panic=10 [^\0]*rauc\.slot=[^\0]*)\0", said)

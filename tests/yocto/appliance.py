@@ -7,10 +7,10 @@ socket, and the WAN. What is not like the image is said where a test needs it: D
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import shlex
-import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +23,8 @@ FILES = LAYER / "recipes-aquasmart/aquasmart-config/aquasmart-config"
 COMMON_AUTH = LAYER / "recipes-extended/pam/libpam/aquasmart-common-auth"
 STATION, LAPTOP, WAN = "192.168.77.1", "192.168.77.10", "192.0.2.1"
 STATION_ON_WAN = "192.0.2.7"
+
+_NUMBERS = itertools.count()
 
 # The last line keeps the mounts until somebody closes our standard input.
 _ROOT = r"""
@@ -93,7 +95,7 @@ class Appliance:
 @contextmanager
 def appliance(folder: Path) -> Iterator[Appliance]:
     """One, until the end of the block: nothing of it stays."""
-    number = os.getpid()
+    number = f"{os.getpid()}n{next(_NUMBERS)}"
     networks = {"station": f"aqs{number}", "laptop": f"aql{number}", "wan": f"aqw{number}"}
     folder.mkdir()
     holder = subprocess.Popen(
@@ -159,10 +161,6 @@ def _install(here: Appliance) -> None:
             here.run("chmod", "a+x", str(parent), check=False)
     here.run("chmod", "a+x", "/root", check=False)
     here.run("mkdir", "-p", "/data", "/run/sshd", "/etc/aquasmart")
-
-
-def sshd() -> str | None:
-    return shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin")
 
 
 def section(text: str, name: str) -> dict[str, str]:

@@ -247,6 +247,8 @@ def test_every_root_command_of_the_shell_is_one_that_sudo_grants_and_no_other(
         assert granted(*asked[2:]), asked
     assert granted(*shell.command(["systemctl", "restart", "aquasmart-reader"])[2:])
     assert granted(*shell.command(["aquasmart", "update", "install", "/run/media/sda1/new-1.2.raucb"])[2:])
+    flags = ["--despite-meters", "--again"]
+    assert granted(*shell.command(["aquasmart", "update", "install", *flags, "/run/media/sda1/new-1.2.raucb"])[2:])
     for line in (
         "/usr/bin/aquasmart status",
         "/usr/bin/aquasmart --config /tmp/x provision",

@@ -12,7 +12,7 @@ import pytest
 from aquasmart_station.core.pin import matches
 from tests.unit.station.test_technician_access import FILE, KEY
 
-from .appliance import Appliance, appliance
+from .appliance import FILES, Appliance, appliance
 
 pytestmark = pytest.mark.needs("netns", "mount-namespace", "loop")
 METER = '\n[[meters]]\nid = "tap-1"\ndriver = "pulse"\nport = "/dev/null"\nk_factor = 450\n'
@@ -47,7 +47,7 @@ def station(tmp_path: Path) -> Iterator[Appliance]:
 
 def test_it_is_provisioned_and_the_boot_partition_has_no_secret_and_cannot_be_written(station: Appliance) -> None:
     said = station.run("/usr/libexec/aquasmart/provision")
-    assert "wiped 2 secret(s)" in said.stdout
+    assert "wiped 2 secrets" in said.stdout
     boot = station.run("cat", "/boot/firmware/aquasmart.toml").stdout
     assert "271828" not in boot
     assert "5a" * 32 not in boot
@@ -88,3 +88,18 @@ def test_the_end_of_the_journal_is_kept_for_eight_boots(station: Appliance) -> N
         boot = station.run("cat", "/proc/sys/kernel/random/boot_id").stdout.strip().replace("-", "")
         assert sorted(kept) == sorted([f"{boot}.log.gz", *(f"{number:032x}.log.gz" for number in range(5, 12))])
         assert "warnings and errors" in station.run("zcat", f"/data/journal/{boot}.log.gz").stdout
+
+
+def test_time_servers_of_a_network_come_and_go_with_it(station: Appliance) -> None:
+    station.put(FILES / "etc/dispatcher-ntp", "/usr/libexec/aquasmart/dispatcher-ntp", 0o755)
+    station.run(
+        "env",
+        "DHCP4_NTP_SERVERS=192.0.2.1 $(id) 192.0.2.2;x 192.0.2.3",
+        "/usr/libexec/aquasmart/dispatcher-ntp",
+        "eth0",
+        "up",
+    )
+    said = station.run("cat", "/run/chrony-dhcp/eth0.sources").stdout
+    assert said == "server 192.0.2.1 iburst\nserver 192.0.2.3 iburst\n"
+    station.run("/usr/libexec/aquasmart/dispatcher-ntp", "eth0", "down")
+    assert station.run("ls", "/run/chrony-dhcp").stdout == ""

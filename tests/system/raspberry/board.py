@@ -1,8 +1,8 @@
 """The board: QEMU's Raspberry Pi 3B with Debian's own kernel and device tree, root on its SD card.
 
-What QEMU has of it: four Cortex-A53, 1 GiB, the SD host, both serial ports, USB (here with a network adapter), no
-battery clock. What it has not: the supply's and the temperature's sensors, Wi-Fi, Bluetooth, the pins' electricity,
-the processor's real speed, a card that wears.
+What QEMU has of it: four Cortex-A53, 1 GiB, the SD host, both serial ports, USB (here with a network adapter), a
+temperature, no battery clock. What it has not: LEDs, the supply's state, Wi-Fi, Bluetooth, the pins' electricity, the
+processor's real speed, a card that wears.
 """
 
 from __future__ import annotations
@@ -71,10 +71,7 @@ class Pi:
 
     def command(self, network: str) -> list[str]:
         tree = next(kernel().glob(f"usr/lib/linux-image-*/{DEVICE_TREE}"))
-        kernel_words = (
-            "root=/dev/mmcblk0 rw init=/sbin/init earlycon=pl011,mmio32,0x3f201000 console=ttyAMA0,115200 panic=-1"
-            " systemd.getty_auto=0"
-        )
+        kernel_words = "root=/dev/mmcblk0 rw init=/sbin/init console=ttyAMA0,115200 panic=-1 quiet systemd.getty_auto=0"
         words = [
             "qemu-system-aarch64", "-M", "raspi3b", "-accel", "tcg,thread=multi", "-display", "none", "-no-reboot",
             "-kernel", parts.kernel_image(kernel()), "-initrd", initrd(), "-dtb", tree, "-append", kernel_words,

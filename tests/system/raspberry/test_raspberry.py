@@ -53,7 +53,8 @@ def test_a_raspberry_pi_counts_and_delivers_whatever_its_clock_says(
     began = time.monotonic()
     pi.machine.run("dpkg", "-i", "/station.deb")
     installed_s = time.monotonic() - began
-    assert pi.machine.run("uname", "-m").stdout.strip() == "aarch64"
+    assert pi.machine.run("dpkg", "--print-architecture").stdout.strip() == "arm64"
+    assert pi.machine.run("dpkg", "--audit").stdout == "", "nothing is half installed, or of another processor"
     assert "Raspberry Pi 3 Model B" in pi.machine.run("cat", "/sys/firmware/devicetree/base/model").stdout
     pi.await_up(READER, SYNC, timeout_s=SERVICES_S)
     pi.begin()
@@ -87,6 +88,7 @@ def test_a_raspberry_pi_counts_and_delivers_whatever_its_clock_says(
     volume_ul = pi.settle()
 
     assert [int(pi.shown(unit, "NRestarts")) for unit in (READER, SYNC)] == [0, 0]
+    assert pi.systemctl("--failed", "--no-legend") == "", "neither the package's units nor Debian's"
     pi.stand_still()
 
     # What was counted in 1970 was told with its true time: the monotonic clock's, and what the boot learned later.

@@ -73,6 +73,7 @@ do_install() {
     install -D -m 0644 ${S}/etc/aquasmart-own.network ${D}${nonarch_libdir}/systemd/network/10-aquasmart-own.network
     install -D -m 0644 ${S}/etc/aquasmart-own.link ${D}${nonarch_libdir}/systemd/network/10-aquasmart-own.link
     install -D -m 0644 ${S}/etc/network-manager.conf ${D}${nonarch_libdir}/NetworkManager/conf.d/10-aquasmart.conf
+    install -D -m 0755 ${S}/etc/dispatcher-ntp ${D}${nonarch_libdir}/NetworkManager/dispatcher.d/20-aquasmart-ntp
     install -D -m 0644 ${S}/etc/61-aquasmart-usb.rules ${D}${nonarch_base_libdir}/udev/rules.d/61-aquasmart-usb.rules
     install -D -m 0644 ${S}/etc/sshd_config ${D}${nonarch_libdir}/aquasmart/sshd_config
     install -D -m 0644 ${S}/etc/sshd.socket.conf ${D}${systemd_system_unitdir}/sshd.socket.d/10-aquasmart.conf
@@ -101,9 +102,10 @@ do_install() {
         '${AQUASMART_IMAGE_VERSION}' '${AQUASMART_BUNDLE_NUMBER}' '${AQUASMART_COMPATIBLE}' >${D}${datadir}/aquasmart/image.json
 
     # Where fw_setenv finds U-Boot's environment: two copies where U-Boot itself keeps two.
-    printf '%s %s %s\n%s' '${AQUASMART_DISK}' '${AQUASMART_ENV_OFFSET}' '${AQUASMART_ENV_SIZE}' \
-        "${@'' if d.getVar('AQUASMART_ENV_COPIES') == '1' else '%s %s %s\\n' % tuple(d.getVar(v) for v in ('AQUASMART_DISK', 'AQUASMART_ENV_OFFSET_REDUND', 'AQUASMART_ENV_SIZE'))}" \
-        | sed 's/\\n$//' >${D}${sysconfdir}/fw_env.config
+    printf '%s %s %s\n' '${AQUASMART_DISK}' '${AQUASMART_ENV_OFFSET}' '${AQUASMART_ENV_SIZE}' >${D}${sysconfdir}/fw_env.config
+    if [ '${AQUASMART_ENV_COPIES}' = 2 ]; then
+        printf '%s %s %s\n' '${AQUASMART_DISK}' '${AQUASMART_ENV_OFFSET_REDUND}' '${AQUASMART_ENV_SIZE}' >>${D}${sysconfdir}/fw_env.config
+    fi
 }
 
 # fw_env.config is ours; the one that U-Boot's own package would bring does not know the two copies.
@@ -123,6 +125,7 @@ FILES:${PN} += "\
 RDEPENDS:${PN} += "\
     aquasmart-station \
     chrony \
+    chronyc \
     e2fsprogs-e2fsck \
     e2fsprogs-resize2fs \
     libubootenv-bin \

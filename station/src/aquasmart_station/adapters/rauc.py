@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from ..core.errors import UpdateError
+from ..core.phrases import Phrase, joined
 from ..core.updating import BundleInfo, number_of
 
 ASK_S = 60
@@ -28,16 +29,18 @@ _CHATTER = re.compile(
     r"^(\([\w./-]+:\d+\): )?(rauc-)?(WARNING|Message|DEBUG|INFO)\b|^\d{1,2}:\d\d:\d\d|^$", re.IGNORECASE
 )
 _HINTS = {
-    "signature": "It was not signed by who may update this station, or was damaged on the way. Get it again.",
-    "keyring": "/etc/rauc/keyring.pem must hold the certificate that bundles are signed under: flash the image.",
-    "compatible": "It is made for another board.",
-    "older than": "A station never goes back to what a newer image mended. Get a bundle with a larger number.",
-    "on trial": "Wait until the present image is marked good, or has gone back.",
-    "too small": "The bundle is damaged. Get it again.",
-    "invalid": "It is no bundle, or only a part of one. Get it again.",
-    "dm-verity": "The kernel cannot check what it would install (no dm-verity): flash a newer image.",
-    "already processing": "Another installation is under way: aquasmart update status.",
-    "no such file": "Is the path right?",
+    "signature": Phrase("It was not signed by who may update this station, or was damaged on the way. Get it again."),
+    "keyring": Phrase(
+        "/etc/rauc/keyring.pem must hold the certificate that bundles are signed under: flash the image."
+    ),
+    "compatible": Phrase("It is made for another board."),
+    "older than": Phrase("A station never goes back to what a newer image mended. Get a bundle with a larger number."),
+    "on trial": Phrase("Wait until the present image is marked good, or has gone back."),
+    "too small": Phrase("The bundle is damaged. Get it again."),
+    "invalid": Phrase("It is no bundle, or only a part of one. Get it again."),
+    "dm-verity": Phrase("The kernel cannot check what it would install (no dm-verity): flash a newer image."),
+    "already processing": Phrase("Another installation is under way: aquasmart update status."),
+    "no such file": Phrase("Is the path right?"),
 }
 
 
@@ -119,7 +122,7 @@ class Rauc:
                 process.kill()  # the command only: RAUC's service goes on
                 raise
         if process.returncode:
-            raise _error(said, "the bundle was not installed")
+            raise _error(said, Phrase("the bundle was not installed"))
 
     def mark_good(self) -> None:
         """Tell the boot loader that the slot which runs is good. Raises UpdateError."""
@@ -130,7 +133,9 @@ class Rauc:
         try:
             said = json.loads(output[output.index("{") :])
         except ValueError as fault:
-            raise UpdateError(f"rauc {words[0]} said no JSON", hint="Is this RAUC built with JSON?") from fault
+            raise UpdateError(
+                Phrase("rauc {command} said no JSON", command=words[0]), hint=Phrase("Is this RAUC built with JSON?")
+            ) from fault
         return dict(said)
 
     def _run(self, *words: str) -> str:
@@ -138,11 +143,15 @@ class Rauc:
         try:
             done = subprocess.run([*self._program, *words], capture_output=True, text=True, timeout=ASK_S, check=False)
         except subprocess.TimeoutExpired as fault:
-            raise UpdateError(f"rauc {words[0]} does not answer", hint="systemctl status rauc") from fault
+            raise UpdateError(
+                Phrase("rauc {command} does not answer", command=words[0]),
+                hint=Phrase("`systemctl status rauc` tells more."),
+            ) from fault
         except OSError as fault:
             raise _missing(fault) from fault
         if done.returncode:
-            raise _error(done.stderr.splitlines() or done.stdout.splitlines(), f"rauc {words[0]} failed")
+            lines = done.stderr.splitlines() or done.stdout.splitlines()
+            raise _error(lines, Phrase("rauc {command} failed", command=words[0]))
         return done.stdout
 
     def _started(self, *words: str) -> subprocess.Popen[str]:
@@ -190,12 +199,19 @@ def _slot(name: str, said: Mapping[str, Any]) -> Slot:
 
 
 def _missing(fault: OSError) -> UpdateError:
-    return UpdateError(f"rauc cannot be run: {fault.strerror}", hint="Was this station made from an image?")
+    return UpdateError(
+        Phrase("rauc cannot be run: {strerror}", strerror=fault.strerror),
+        hint=Phrase("Was this station made from an image?"),
+    )
 
 
 def _error(lines: list[str], what: str) -> UpdateError:
     """The last thing that RAUC said, without its log's decoration, and what to do about it."""
     said = [line for line in lines if not _CHATTER.match(line.strip())]
-    words = (said or [line for line in lines if line.strip()] or ["it did not say why"])[-1].strip()
-    hint = next((text for mark, text in _HINTS.items() if mark in words.lower()), "journalctl -u rauc tells more.")
-    return UpdateError(f"{what}: {words.removeprefix('LastError: ')}", hint=hint)
+    words = (said or [line for line in lines if line.strip()] or [""])[-1].strip()
+    hint = next(
+        (text for mark, text in _HINTS.items() if mark in words.lower()), Phrase("`journalctl -u rauc` tells more.")
+    )
+    return UpdateError(
+        joined(": ", [what, words.removeprefix("LastError: ") or Phrase("it did not say why")]), hint=hint
+    )

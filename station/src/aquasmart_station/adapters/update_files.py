@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.errors import UpdateError
+from ..core.phrases import Phrase
 from ..core.updating import ImageInfo, image_of, number_of
 from .durable_files import write_durably
 
@@ -37,10 +38,13 @@ class UpdateFiles:
             document = json.loads(self._image.read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise UpdateError(
-                "this station was not made from an image", hint="Its packages are updated by apt: docs/technician.md."
+                Phrase("this station was not made from an image"),
+                hint=Phrase("Its packages are updated by apt: docs/technician.md."),
             ) from None
         except (OSError, ValueError) as fault:
-            raise UpdateError(f"{self._image} cannot be read: {fault}", hint="Flash the image.") from fault
+            raise UpdateError(
+                Phrase("{path} cannot be read: {fault}", path=self._image, fault=fault), hint=Phrase("Flash the image.")
+            ) from fault
         return image_of(document if isinstance(document, dict) else {})
 
     def highest_good(self) -> int:

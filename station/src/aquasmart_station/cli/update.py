@@ -14,7 +14,9 @@ import click
 
 from ..config import load_config
 from ..core.errors import UpdateError
+from ..core.phrases import sentences
 from .looks import console, table
+from .words import shown, tr
 
 if TYPE_CHECKING:
     from ..services.updating import Refused
@@ -45,12 +47,12 @@ def install(context: click.Context, file: Path, *, again: bool, despite_meters: 
     from ..services import updating
 
     files, config = UpdateFiles(), load_config(context.obj, secrets=False)
-    shown = -1
+    percent_shown = -1
 
     def progress(percent: int, words: str) -> None:
-        nonlocal shown
-        if not as_json and percent != shown:
-            shown = percent
+        nonlocal percent_shown
+        if not as_json and percent != percent_shown:
+            percent_shown = percent
             click.echo(f"{percent:3} %  {words}")
 
     try:
@@ -72,17 +74,23 @@ def install(context: click.Context, file: Path, *, again: bool, despite_meters: 
         click.echo(json.dumps({"installed": False, "fault": str(fault), "hint": fault.hint}, ensure_ascii=False))
         context.exit(1)
     except KeyboardInterrupt:
-        click.echo("RAUC goes on with what has begun: aquasmart update status", err=True)
+        click.echo(tr("RAUC goes on with what has begun: aquasmart update status"), err=True)
         raise
     if as_json:
         click.echo(json.dumps({"installed": True, "number": bundle.number, "version": bundle.version}))
         return
-    click.echo(f"version {bundle.version} (number {bundle.number}) is in the other slot; `reboot` tries it")
+    click.echo(
+        tr(
+            "version {version} (number {number}) is in the other slot; `reboot` tries it",
+            version=bundle.version,
+            number=bundle.number,
+        )
+    )
 
 
 def _show_refusal(refusal: Refused, *, as_json: bool) -> None:
     if not as_json:
-        click.echo(f"aquasmart: {refusal}\n{refusal.hint}", err=True)
+        click.echo(f"aquasmart: {shown(refusal.message)}\n{shown(refusal.hint)}", err=True)
         return
     reasons = [{"code": one.code, "text": one.text, "final": one.final} for one in refusal.reasons]
     click.echo(json.dumps({"installed": False, "reasons": reasons}, ensure_ascii=False))
@@ -99,7 +107,7 @@ def status(*, as_json: bool) -> None:
     try:
         slots, fault = Rauc().status(), ""
     except UpdateError as gone:
-        slots, fault = None, f"{gone} {gone.hint}".strip()
+        slots, fault = None, sentences(gone.message, gone.hint)
     document = update_status(UpdateFiles(), slots) | {"fault": fault}
     if as_json:
         click.echo(json.dumps(document, indent=2, ensure_ascii=False))
@@ -108,27 +116,41 @@ def status(*, as_json: bool) -> None:
 
 
 def _show(document: dict[str, Any]) -> None:
-    image = document["image"]
-    good = "marked good in this boot" if document["marked_good"] else "not marked good in this boot"
-    trial = {"fallback": ", ON TRIAL", "last": ", counted: no slot is known to be good"}.get(document["boot"], "")
-    running = f"runs    version {image['version']}, number {image['number']}, for {image['compatible']}"
-    click.echo(f"{running}: {good}{trial if document['on_trial'] else ''}")
-    click.echo(f"floor   a bundle must have a number above {max(document['highest_good'], image['number'])}")
+    click.echo(_running(document))
+    floor = max(document["highest_good"], document["image"]["number"])
+    click.echo(tr("floor   a bundle must have a number above {floor}", floor=floor))
     if document["slots"]:
-        shown = table("slot", "", "version", "number", "installed")
+        slots = table(tr("slot"), "", tr("version"), tr("number"), tr("installed"))
         for slot in document["slots"]:
-            words = ["runs"] if slot["booted"] else []
-            words += ["next"] if slot["name"] == document["next"] else []
-            words += [] if slot["bootable"] else ["not started any more"]
             number = "" if slot["number"] is None else str(slot["number"])
-            version = slot["version"] or "as flashed"
-            shown.add_row(slot["bootname"], ", ".join(words or ["in reserve"]), version, number, slot["installed_at"])
-        console().print(shown)
+            version = slot["version"] or tr("as flashed")
+            slots.add_row(slot["bootname"], _use(slot, document["next"]), version, number, slot["installed_at"])
+        console().print(slots)
     if document["fell_back"]:
-        one = document["fell_back"]
-        click.echo(f"version {one['version']} (number {one['number']}) was tried and did not prove itself")
+        click.echo(
+            tr("version {version} (number {number}) was tried and did not prove itself", **document["fell_back"])
+        )
     if document["fault"]:
-        click.echo(f"slots unknown: {document['fault']}", err=True)
+        click.echo(tr("slots unknown: {fault}", fault=document["fault"]), err=True)
+
+
+def _running(document: dict[str, Any]) -> str:
+    """What runs, and whether it has proved itself."""
+    runs = tr("runs    version {version}, number {number}, for {compatible}", **document["image"])
+    good = tr("marked good in this boot") if document["marked_good"] else tr("not marked good in this boot")
+    trial = ""
+    if document["on_trial"] and document["boot"] == "fallback":
+        trial = tr("ON TRIAL")
+    elif document["on_trial"] and document["boot"] == "last":
+        trial = tr("counted: no slot is known to be good")
+    return f"{runs}: {good}, {trial}" if trial else f"{runs}: {good}"
+
+
+def _use(slot: dict[str, Any], started_next: str | None) -> str:
+    words = [tr("runs")] if slot["booted"] else []
+    words += [tr("next")] if slot["name"] == started_next else []
+    words += [] if slot["bootable"] else [tr("not started any more")]
+    return ", ".join(words or [tr("in reserve")])
 
 
 @update.command("mark-good", hidden=True)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .errors import UpdateError
+from .phrases import Phrase
 
 TRIAL_MS = 600_000
 """How long an image on trial has: a reader that needs minutes to salvage a log of half a gigabyte still gets there."""
@@ -76,8 +77,8 @@ def number_of(text: object) -> int:
     number = int(words) if words.isascii() and words.isdigit() and len(words) <= len(str(LARGEST_NUMBER)) else 0
     if number < 1:
         raise UpdateError(
-            f"{words!r} is no bundle number",
-            hint="The bundle's manifest must say build=N, a positive integer that grows with each bundle.",
+            Phrase("{words} is no bundle number", words=repr(words)),
+            hint=Phrase("The bundle's manifest must say build=N, a positive integer that grows with each bundle."),
         )
     return number
 
@@ -88,7 +89,10 @@ def image_of(document: Mapping[str, Any]) -> ImageInfo:
         version, compatible = str(document["version"]), str(document["compatible"])
         return ImageInfo(version, number_of(document["number"]), compatible)
     except KeyError as missing:
-        raise UpdateError(f"image.json lacks {missing}", hint="The image is not as it was built: flash it.") from None
+        raise UpdateError(
+            Phrase("image.json lacks {missing}", missing=missing),
+            hint=Phrase("The image is not as it was built: flash it."),
+        ) from None
 
 
 def floor_of(image: ImageInfo, highest_good: int) -> int:
@@ -113,30 +117,36 @@ def reasons_against(
 
 def _about_the_bundle(image: ImageInfo, bundle: BundleInfo, highest_good: int, *, again: bool) -> Iterable[Reason]:
     if bundle.compatible != image.compatible:
-        words = f"the bundle is for {bundle.compatible}, this station is {image.compatible}"
+        words = Phrase(
+            "the bundle is for {theirs}, this station is {ours}", theirs=bundle.compatible, ours=image.compatible
+        )
         yield Reason("compatible", words, final=True)
     floor = floor_of(image, highest_good)
     if bundle.number < floor:
-        words = f"the bundle's number is {bundle.number}, older than {floor}, which has run here: no way back"
+        words = Phrase(
+            "the bundle's number is {number}, older than {floor}, which has run here: no way back",
+            number=bundle.number,
+            floor=floor,
+        )
         yield Reason("older", words, final=True)
     elif bundle.number == floor and not again:
-        words = f"number {floor} is here already; --again writes it over the other slot, too"
+        words = Phrase("number {floor} is here already; --again writes it over the other slot, too", floor=floor)
         yield Reason("same", words, final=True)
 
 
 def _about_the_moment(now: StationNow, *, despite_meters: bool) -> Iterable[Reason]:
     if now.on_trial:
         # The target is the slot that would be gone back to.
-        words = "the present image is on trial: the other slot is the way back until it has been marked good"
+        words = Phrase("the present image is on trial: the other slot is the way back until it has been marked good")
         yield Reason("trial", words, final=False)
     if not despite_meters and not any(meter.read for meter in now.meters):
-        words = "no meter is read now: what the new image must do, the present one must be seen doing"
+        words = Phrase("no meter is read now: what the new image must do, the present one must be seen doing")
         yield Reason("meter", words, final=False)
     pouring = [meter.meter_id for meter in now.meters if meter.flowing]
     if pouring:
-        yield Reason("pour", f"water flows at {', '.join(pouring)}", final=False)
+        yield Reason("pour", Phrase("water flows at {meters}", meters=", ".join(pouring)), final=False)
     if now.log_fault:
-        yield Reason("log", f"the log is not written now: {now.log_fault}", final=False)
+        yield Reason("log", Phrase("the log is not written now: {fault}", fault=now.log_fault), final=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from ..adapters.rauc import SlotStatus
 from ..adapters.update_files import UpdateFiles
 from ..config import Config
 from ..core.errors import UpdateError
+from ..core.phrases import Phrase, joined
 from ..core.showing import MeterState
 from ..core.updating import BundleInfo, ImageInfo, MeterNow, Reason, StationNow, reasons_against
 from .report import running_state
@@ -40,10 +41,13 @@ class Refused(UpdateError):
     def __init__(self, bundle: BundleInfo, reasons: Sequence[Reason]) -> None:
         self.bundle, self.reasons = bundle, tuple(reasons)
         self.final = any(reason.final for reason in reasons)
-        lines = "\n".join(f"  - {reason.text}" for reason in reasons)
+        said = Phrase(
+            "bundle {number} (version {version}) is not installed", number=bundle.number, version=bundle.version
+        )
+        later = Phrase("Nothing was changed. Try again when that is over.")
         super().__init__(
-            f"bundle {bundle.number} (version {bundle.version}) is not installed\n{lines}",
-            hint="Nothing was changed." if self.final else "Nothing was changed. Try again when that is over.",
+            joined("\n  - ", [said, *(reason.text for reason in reasons)]),
+            hint=Phrase("Nothing was changed.") if self.final else later,
         )
 
 
@@ -52,9 +56,9 @@ def look_at_station(config: Config, files: UpdateFiles, *, sleep: Callable[[floa
     before = _meters_now(config)
     sleep(LOOK_S)
     after, reader = _meters_now(config), read_service(config.live_path, "reader_state")
-    fault = "" if reader is None else str(reader.figures.get("fault") or "")
+    fault: str = "" if reader is None else reader.figures.get("fault") or ""
     if reader is None or running_state(reader) not in COUNTING:
-        fault = fault or "the reader does not run"
+        fault = fault or Phrase("the reader does not run")
     meters = tuple(
         MeterNow(
             meter.id,
@@ -110,7 +114,9 @@ def install(
         # Before the slot is written: a trial without this note would be content with any one meter.
         files.expect(bundle.number, [meter.meter_id for meter in now.meters if meter.read])
     except OSError as fault:
-        raise UpdateError(f"the data partition cannot be written: {fault.strerror}") from fault
+        raise UpdateError(
+            Phrase("the data partition cannot be written: {strerror}", strerror=fault.strerror)
+        ) from fault
     rauc.install(path, on_progress)
     return bundle
 
