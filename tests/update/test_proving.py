@@ -9,13 +9,12 @@ from pathlib import Path
 import pytest
 
 from aquasmart_station.adapters.rauc import Rauc
-from aquasmart_station.adapters.rauc_command import RaucCommand
 from aquasmart_station.adapters.update_files import UpdateFiles
 from aquasmart_station.config import Config, load_config
 from aquasmart_station.core.errors import StationError
 from aquasmart_station.services.proving import evidence_now, prove
 from aquasmart_station.services.updating import look_at_station, update_status
-from aquasmart_station.wiring.updating import NotingInstaller
+from aquasmart_station.wiring.updating import ImageInstaller
 from tests.integration.world import World, eventually
 from tests.update.bundles import COMPATIBLE, make_bundle, make_keys, system_conf
 
@@ -118,10 +117,9 @@ def test_the_agent_notes_which_meters_the_new_image_must_read(world: World, tmp_
     config = config_of(world)
     folder = tmp_path / "update"
     agents = replace(config, update=replace(config.update, folder=folder, image_file=tmp_path / "image.json"))
-    with pytest.raises(StationError):
-        NotingInstaller(agents, RaucCommand(str(program))).install(
-            make_bundle(tmp_path, keys, number=13), lambda *_: None
-        )
+    files_of(tmp_path)
+    with pytest.raises(StationError, match="not installed"):
+        ImageInstaller(agents, Rauc(str(program))).install(make_bundle(tmp_path, keys, number=13), lambda *_: None)
     files = UpdateFiles(folder, tmp_path / "run", tmp_path / "image.json", ())
     assert (files.expected(13), files.expected(12)) == ({"tap-1"}, frozenset())
 

@@ -6,13 +6,16 @@ the keyring of `/etc/rauc/system.conf`, before anything of it is believed. No li
 
 from __future__ import annotations
 
+import contextlib
 import json
+import queue
 import re
 import subprocess
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from ..core.errors import UpdateError
 from ..core.phrases import Phrase, joined
@@ -20,6 +23,7 @@ from ..core.updating import BundleInfo, number_of
 
 ASK_S = 60
 """For everything but an installation: checking a signature reads a bundle's last kilobytes only."""
+LOOK_S = 1.0
 _PROGRESS = re.compile(r"^\s*(\d{1,3})%\s+(.*\S)")
 _CHATTER = re.compile(
     r"^(\([\w./-]+:\d+\): )?(rauc-)?(WARNING|Message|DEBUG|INFO)\b|^\d{1,2}:\d\d:\d\d|^$", re.IGNORECASE
@@ -96,18 +100,27 @@ class Rauc:
     def install(self, path: Path, on_progress: Callable[[int, str], None]) -> None:
         """Write a bundle into the slot that does not run, and have the boot loader try it next. Minutes.
 
-        RAUC's service does the work: where this process ends before, it goes on. `on_progress`: per cent and words.
+        RAUC's service does the work: where this process ends before, it goes on. `on_progress`: per cent and words,
+        once a second at least, however long RAUC says nothing; what it raises ends the waiting.
         Raises UpdateError; the slot that runs was not touched.
         """
         said: list[str] = []
+        percent, words = 0, ""
         with self._started("install", str(path)) as process:
-            assert process.stdout is not None
-            for line in process.stdout:
-                found = _PROGRESS.match(line)
-                if found:
-                    on_progress(int(found[1]), found[2])
-                else:
-                    said.append(line.rstrip())
+            lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+            threading.Thread(target=_read_into, args=(process.stdout, lines), daemon=True).start()
+            try:
+                while (line := _next(lines)) is not None:
+                    found = _PROGRESS.match(line)
+                    if found:
+                        percent, words = int(found[1]), found[2]
+                    elif line:
+                        said.append(line.rstrip())
+                    if words:
+                        on_progress(percent, words)
+            except BaseException:
+                process.kill()  # the command only: RAUC's service goes on
+                raise
         if process.returncode:
             raise _error(said, Phrase("the bundle was not installed"))
 
@@ -149,6 +162,22 @@ class Rauc:
             )  # fmt: skip
         except OSError as fault:
             raise _missing(fault) from fault
+
+
+def _read_into(output: IO[str] | None, lines: queue.SimpleQueue[str | None]) -> None:
+    """Every line of a program, and None at its end."""
+    with contextlib.suppress(ValueError):  # closed under us
+        for line in output or ():
+            lines.put(line)
+    lines.put(None)
+
+
+def _next(lines: queue.SimpleQueue[str | None]) -> str | None:
+    """The next line; empty where there is none for a while, None at the end."""
+    try:
+        return lines.get(timeout=LOOK_S)
+    except queue.Empty:
+        return ""
 
 
 def _slot(name: str, said: Mapping[str, Any]) -> Slot:

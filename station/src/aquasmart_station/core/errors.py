@@ -75,6 +75,10 @@ class BadOperation(StationError):
     """An operation that cannot be sent: unknown type, missing parameter, unreadable. Refused before any request."""
 
 
+class NotThis(StationError):
+    """What was offered must not be taken by this station, now or later; nothing of it was."""
+
+
 class NotNow(StationError):
     """What was asked cannot be done at this moment, and nothing of it was; later it may."""
 

@@ -16,7 +16,7 @@ from typing import Protocol
 
 from ..adapters.update_folder import UpdateFolder
 from ..core import maintenance as rules
-from ..core.errors import NotNow, StationError
+from ..core.errors import NotNow, NotThis, StationError
 from ..core.maintenance import Facts, Image, Offer, Progress
 from ..core.ports import Clock, Watchdog
 from .telling import INFO, WARNING
@@ -39,7 +39,7 @@ class Installer(Protocol):
 
     def install(self, path: Path, on_progress: Callable[[int, str], None]) -> None:
         """Install it; `on_progress` is told per cent and words, about once a second, and may raise to give up waiting.
-        Raises NotNow where it was not begun and may be later."""
+        Raises NotThis where this station must not take it, NotNow where it was not begun and may be later."""
         ...
 
 
@@ -261,6 +261,9 @@ class UpdateAgent:
         self._keep(progress.moved(rules.INSTALLING, installs=progress.installs + 1, boot_id=self._around.boot_id))
         try:
             self._installer.install(self._folder.bundle, self._installing)
+        except NotThis as fault:
+            self._conclude(rules.REFUSED, str(fault))
+            return
         except NotNow as fault:
             # Not begun: it does not count as a try.
             self._progress = replace(self._need(), installs=progress.installs)

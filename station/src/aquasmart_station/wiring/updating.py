@@ -15,14 +15,14 @@ from ..adapters.journal import Journal
 from ..adapters.live import read_meters, read_service
 from ..adapters.log_space import may_yet_need
 from ..adapters.ops import OpsFile
-from ..adapters.rauc_command import RaucCommand
+from ..adapters.rauc import Rauc
 from ..adapters.update_files import UpdateFiles
 from ..adapters.update_folder import UpdateFault, UpdateFolder
 from ..adapters.update_results import tell
 from ..adapters.watchdog import SystemdWatchdog
 from ..config import Config
 from ..core.conversation import CloudClock
-from ..core.errors import StationError
+from ..core.errors import NotNow, NotThis, StationError, UpdateError
 from ..core.maintenance import Image
 from ..core.phrases import Phrase
 from ..core.stillness import Stillness
@@ -31,35 +31,15 @@ from ..services.exchange import Exchange
 from ..services.fetching import Stopping, Surroundings, UpdateAgent
 from ..services.report import running_state
 from ..services.update_line import UpdateLine
+from ..services.updating import Refused, install, look_at_station
 from .keys import keyring_of
 from .reaching import http_settings
 from .running import Stopper, held
 
 REBOOT = ("systemctl", "reboot")
 REBOOT_S = 30.0
-
-
-class NotingInstaller:
-    """Installs by `command`. Before a slot is written it is noted which meters are read now: the new image must read
-    each of them while it is on trial (services/proving.py)."""
-
-    def __init__(self, config: Config, command: RaucCommand) -> None:
-        self._config, self._command = config, command
-        self._files = UpdateFiles(state=config.update.folder, image=config.update.image_file)
-
-    def info(self, path: Path) -> Image:
-        return self._command.info(path)
-
-    def install(self, path: Path, on_progress: Callable[[int, str], None]) -> None:
-        """Raises StationError, NotNow."""
-        read = [meter.meter_id for meter in read_meters(self._config.live_path).values() if meter.state == "ok"]
-        try:
-            self._files.expect(self._command.info(path).number, sorted(read))
-        except OSError as fault:
-            raise UpdateFault(
-                Phrase("{path} cannot be written: {strerror}", path=self._config.update.folder, strerror=fault.strerror)
-            ) from fault
-        self._command.install(path, on_progress)
+_BUSY = "already processing"
+"""RAUC, where another installation is under way."""
 
 
 def run_update_agent(config: Config) -> None:
@@ -124,7 +104,7 @@ def _agent(config: Config, folder: UpdateFolder, watchdog: SystemdWatchdog, stop
     return UpdateAgent(
         folder=folder,
         line=line,
-        installer=NotingInstaller(config, RaucCommand()),
+        installer=ImageInstaller(config, Rauc()),
         around=Surroundings(
             station_id=config.station_id,
             boot_id=boot_id(),
@@ -143,10 +123,39 @@ def _agent(config: Config, folder: UpdateFolder, watchdog: SystemdWatchdog, stop
     )
 
 
+class ImageInstaller:
+    """The one way in, as for a technician: services/updating.py asks what speaks against it, and notes what the new
+    image must prove."""
+
+    def __init__(self, config: Config, rauc: Rauc) -> None:
+        self._config, self._rauc = config, rauc
+        self._files = UpdateFiles(state=config.update.folder, image=config.update.image_file)
+
+    def info(self, path: Path) -> Image:
+        said = self._rauc.info(path)
+        return Image(said.version, said.number, said.compatible)
+
+    def install(self, path: Path, on_progress: Callable[[int, str], None]) -> None:
+        try:
+            install(
+                path,
+                rauc=self._rauc,
+                files=self._files,
+                look=lambda: look_at_station(self._config, self._files),
+                on_progress=on_progress,
+            )
+        except Refused as refusal:
+            raise (NotThis if refusal.final else NotNow)(refusal.args[0], hint=refusal.hint) from refusal
+        except UpdateError as fault:
+            if _BUSY in str(fault).lower():
+                raise NotNow(fault.args[0], hint=fault.hint) from fault
+            raise
+
+
 def _reboot() -> None:
     try:
         done = subprocess.run(REBOOT, capture_output=True, text=True, timeout=REBOOT_S, check=False)
     except (OSError, subprocess.TimeoutExpired) as fault:
-        raise StationError(Phrase("this station cannot be restarted: {fault}", fault=fault)) from fault
+        raise StationError(Phrase("this station cannot be restarted: {reason}", reason=str(fault))) from fault
     if done.returncode:
-        raise StationError(Phrase("this station cannot be restarted: {fault}", fault=done.stderr.strip()[:200]))
+        raise StationError(Phrase("this station cannot be restarted: {reason}", reason=done.stderr.strip()[:200]))
