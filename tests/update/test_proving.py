@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from aquasmart_station.adapters.rauc import Rauc
+from aquasmart_station.adapters.rauc_command import RaucCommand
 from aquasmart_station.adapters.update_files import UpdateFiles
 from aquasmart_station.config import Config, load_config
+from aquasmart_station.core.errors import StationError
 from aquasmart_station.services.proving import evidence_now, prove
 from aquasmart_station.services.updating import look_at_station, update_status
+from aquasmart_station.wiring.updating import NotingInstaller
 from tests.integration.world import World, eventually
-from tests.update.bundles import COMPATIBLE
+from tests.update.bundles import COMPATIBLE, make_bundle, make_keys, system_conf
 
 pytestmark = pytest.mark.e2e
 NO_RAUC = Rauc("/nonexistent/rauc")
@@ -95,6 +99,31 @@ def test_what_an_installation_wants_to_know(world: World, tmp_path: Path) -> Non
     world.site.stop("reader")
     gone = look_at_station(config, files)
     assert (gone.meters[0].read, gone.log_fault) == (False, "the reader does not run")
+
+
+@pytest.mark.needs("rauc")
+def test_the_agent_notes_which_meters_the_new_image_must_read(world: World, tmp_path: Path) -> None:
+    """Before RAUC is asked to write anything: without its service it then says no, and the note is there."""
+    keys = make_keys(tmp_path / "keys")
+    (tmp_path / "system.conf").write_text(system_conf(bootloader="noop", device_a="/dev/null", device_b="/dev/zero"))
+    (tmp_path / "keyring.pem").write_bytes(keys.keyring.read_bytes())
+    program = tmp_path / "rauc"
+    lines = (
+        "#!/bin/sh",
+        "export DBUS_SYSTEM_BUS_ADDRESS=unix:path=/nonexistent",
+        f'exec rauc --conf {tmp_path}/system.conf "$@"',
+    )
+    program.write_text("\n".join(lines) + "\n")
+    program.chmod(0o755)
+    config = config_of(world)
+    folder = tmp_path / "update"
+    agents = replace(config, update=replace(config.update, folder=folder, image_file=tmp_path / "image.json"))
+    with pytest.raises(StationError):
+        NotingInstaller(agents, RaucCommand(str(program))).install(
+            make_bundle(tmp_path, keys, number=13), lambda *_: None
+        )
+    files = UpdateFiles(folder, tmp_path / "run", tmp_path / "image.json", ())
+    assert (files.expected(13), files.expected(12)) == ({"tap-1"}, frozenset())
 
 
 def test_the_state_of_updates_without_rauc(tmp_path: Path) -> None:

@@ -201,7 +201,8 @@ class Board:
 
     def boots(self, count: int) -> tuple[list[str], str]:
         """Which slots' kernels ran in so many boots, and everything said."""
-        said = self.run_until(lambda text: len(kernels_in(text)) >= count)
+        # Until the last kernel has told its command line, too.
+        said = self.run_until(lambda text: min(len(kernels_in(text)), len(command_lines(text))) >= count)
         return kernels_in(said)[:count], said
 
     def _said(self) -> str:

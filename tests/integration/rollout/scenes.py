@@ -233,6 +233,8 @@ class Board(Outpost):
         if not path.exists():
             return []
         with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=10)) as connection:
+            if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'operation'").fetchone():
+                return []
             query = "SELECT parameters FROM operation WHERE type = 'update_result' ORDER BY id"
             return [json.loads(row[0])["state"] for row in connection.execute(query).fetchall()]
 

@@ -32,7 +32,8 @@ class Page:
         link = re.findall(r"/sign-in/\S+", house.site.cloud("sign-in-link"))[0]
         answer, _ = self.ask("GET", link)
         self._cookie = (answer.getheader("Set-Cookie") or "").partition(";")[0]
-        _, text = self.ask("GET", "/rollouts")
+        answer, text = self.ask("GET", "/rollouts")
+        assert answer.status == 200, (answer.status, text)
         self.form = re.findall(r'name="form" value="([0-9a-f]+)"', text)[0]
 
     def ask(

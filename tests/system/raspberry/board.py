@@ -71,10 +71,7 @@ class Pi:
 
     def command(self, network: str) -> list[str]:
         tree = next(kernel().glob(f"usr/lib/linux-image-*/{DEVICE_TREE}"))
-        kernel_words = (
-            "root=/dev/mmcblk0 rw init=/sbin/init earlycon=pl011,mmio32,0x3f201000 console=ttyAMA0,115200 panic=-1"
-            " systemd.getty_auto=0"
-        )
+        kernel_words = "root=/dev/mmcblk0 rw init=/sbin/init console=ttyAMA0,115200 panic=-1 quiet systemd.getty_auto=0"
         words = [
             "qemu-system-aarch64", "-M", "raspi3b", "-accel", "tcg,thread=multi", "-display", "none", "-no-reboot",
             "-kernel", parts.kernel_image(kernel()), "-initrd", initrd(), "-dtb", tree, "-append", kernel_words,

@@ -65,6 +65,8 @@ def foreign_debian(apt: Apt) -> Path:
     base = debian()
     target = cache_folder() / f"{base.name}-{apt.architecture}-{parts.digest(Path(__file__).read_text())}"
     if not target.exists():
+        for former in cache_folder().glob(f"{base.name}-{apt.architecture}-*"):
+            shutil.rmtree(former)
         apt.update()
         made = parts.fresh(target)
         run("cp", "-a", "--reflink=auto", f"{base}/.", made)

@@ -9,7 +9,7 @@ fails here is waited out.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -19,6 +19,7 @@ from ..core import maintenance as rules
 from ..core.errors import NotNow, StationError
 from ..core.maintenance import Facts, Image, Offer, Progress
 from ..core.ports import Clock, Watchdog
+from .telling import INFO, WARNING
 from .update_line import Nothing, OfferSaid, Piece, Said, UpdateLine
 
 BUSY_ASK_S = 60.0
@@ -60,6 +61,8 @@ class Surroundings:
     """Queue a state for the cloud, once. Raises OpsError."""
     reboot: Callable[[], None]
     """Raises StationError."""
+    say: Callable[[int, str, Mapping[str, object]], None]
+    """A line in the journal: priority as syslog's, words, fields."""
 
 
 class UpdateAgent:
@@ -296,8 +299,14 @@ class UpdateAgent:
 
     def _keep(self, progress: Progress) -> None:
         """On the disk first, then told: a process that is killed between them tells it when it starts again."""
+        former = None if self._progress is None else self._progress.state
         self._folder.write_progress(progress)
         self._progress = progress
+        if progress.state not in (former, rules.OFFERED):
+            words = f"update to version {progress.version}: {progress.state}"
+            priority = WARNING if progress.state in rules.ENDED - {rules.GOOD} else INFO
+            fields = {"rollout": progress.rollout_id, "state": progress.state, "reason": progress.detail}
+            self._around.say(priority, f"{words}: {progress.detail}" if progress.detail else words, fields)
         self._tell()
 
     def _tell(self) -> None:

@@ -6,19 +6,25 @@ import random
 import subprocess
 import threading
 import time
+from collections.abc import Callable
+from pathlib import Path
 
 from ..adapters.clock import SystemClock, boot_id
 from ..adapters.http import HttpCourier
+from ..adapters.journal import Journal
 from ..adapters.live import read_meters, read_service
 from ..adapters.log_space import may_yet_need
 from ..adapters.ops import OpsFile
 from ..adapters.rauc_command import RaucCommand
+from ..adapters.update_files import UpdateFiles
 from ..adapters.update_folder import UpdateFault, UpdateFolder
 from ..adapters.update_results import tell
 from ..adapters.watchdog import SystemdWatchdog
 from ..config import Config
 from ..core.conversation import CloudClock
 from ..core.errors import StationError
+from ..core.maintenance import Image
+from ..core.phrases import Phrase
 from ..core.stillness import Stillness
 from ..core.token_bucket import TokenBucket
 from ..services.exchange import Exchange
@@ -31,6 +37,29 @@ from .running import Stopper, held
 
 REBOOT = ("systemctl", "reboot")
 REBOOT_S = 30.0
+
+
+class NotingInstaller:
+    """Installs by `command`. Before a slot is written it is noted which meters are read now: the new image must read
+    each of them while it is on trial (services/proving.py)."""
+
+    def __init__(self, config: Config, command: RaucCommand) -> None:
+        self._config, self._command = config, command
+        self._files = UpdateFiles(state=config.update.folder, image=config.update.image_file)
+
+    def info(self, path: Path) -> Image:
+        return self._command.info(path)
+
+    def install(self, path: Path, on_progress: Callable[[int, str], None]) -> None:
+        """Raises StationError, NotNow."""
+        read = [meter.meter_id for meter in read_meters(self._config.live_path).values() if meter.state == "ok"]
+        try:
+            self._files.expect(self._command.info(path).number, sorted(read))
+        except OSError as fault:
+            raise UpdateFault(
+                Phrase("{folder} cannot be written: {fault}", folder=self._config.update.folder, fault=fault.strerror)
+            ) from fault
+        self._command.install(path, on_progress)
 
 
 def run_update_agent(config: Config) -> None:
@@ -95,7 +124,7 @@ def _agent(config: Config, folder: UpdateFolder, watchdog: SystemdWatchdog, stop
     return UpdateAgent(
         folder=folder,
         line=line,
-        installer=RaucCommand(),
+        installer=NotingInstaller(config, RaucCommand()),
         around=Surroundings(
             station_id=config.station_id,
             boot_id=boot_id(),
@@ -103,6 +132,7 @@ def _agent(config: Config, folder: UpdateFolder, watchdog: SystemdWatchdog, stop
             log_needs_bytes=log_needs_bytes,
             tell=lambda progress, at_ms: tell(ops, progress, at_ms),
             reboot=_reboot,
+            say=Journal("aquasmart-update").say,
         ),
         clock=clock,
         watchdog=watchdog,
