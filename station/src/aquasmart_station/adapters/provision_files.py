@@ -77,7 +77,9 @@ def give_to_group(path: Path, group: str) -> None:
     except KeyError:
         return
     except OSError as fault:
-        raise CannotWrite(f"{path} cannot be given to {group}: {fault.strerror}") from fault
+        raise CannotWrite(
+            Phrase("{path} cannot be given to {group}: {strerror}", path=path, group=group, strerror=fault.strerror)
+        ) from fault
 
 
 def remove(path: Path) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from .phrases import Phrase
 from .pin import FORM
 
 WIPED = "*"
@@ -44,9 +45,10 @@ class Access:
 def access(table: object, faults: list[str]) -> Access:
     """The `[access]` table; faults are added."""
     if not isinstance(table, dict):
-        faults.append("access: must be a table")
+        faults.append(Phrase("access: must be a table"))
         return Access()
-    faults += [f"access.{name}: is no setting of it" for name in sorted(table.keys() - {"ssh_keys", "pin"})]
+    unknown = sorted(table.keys() - {"ssh_keys", "pin"})
+    faults += [Phrase("access.{name}: is no setting of it", name=name) for name in unknown]
     return Access(_keys(table, faults), _pin(table, faults))
 
 
@@ -55,25 +57,32 @@ def _keys(table: Mapping[str, Any], faults: list[str]) -> tuple[str, ...] | None
     if listed is None:
         return None
     if not isinstance(listed, list) or not all(isinstance(each, str) for each in listed):
-        faults.append('access.ssh_keys: must be a list such as ["ssh-ed25519 AAAA… ada"]')
+        faults.append(Phrase('access.ssh_keys: must be a list such as ["ssh-ed25519 AAAA… ada"]'))
         return ()
     made = []
     for number, line in enumerate(listed):
-        fault = _wrong_with(line.strip())
-        if fault:
-            faults.append(f"access.ssh_keys[{number}]: {fault}")
+        fault = _wrong_with(line.strip(), number)
+        if fault is not None:
+            faults.append(fault)
         made.append(line.strip())
     return tuple(made)
 
 
-def _wrong_with(line: str) -> str:
-    """What is wrong with a public key's line; empty where nothing is."""
+def _wrong_with(line: str, number: int) -> Phrase | None:
+    """What is wrong with a public key's line; None where nothing is."""
     kind, _, rest = line.partition(" ")
     blob, _, comment = rest.partition(" ")
     if "PRIVATE KEY" in line:
-        return "is a private key; a station needs the public one (the line of the .pub file)"
+        return Phrase(
+            "access.ssh_keys[{number}]: is a private key; a station needs the public one (the line of the .pub file)",
+            number=number,
+        )
     if kind not in KINDS:
-        return f"must begin with one of {', '.join(KINDS)}, as the .pub file does"
+        return Phrase(
+            "access.ssh_keys[{number}]: must begin with one of {kinds}, as the .pub file does",
+            number=number,
+            kinds=", ".join(KINDS),
+        )
     try:
         data = base64.b64decode(blob, validate=True)
     except binascii.Error:
@@ -81,8 +90,12 @@ def _wrong_with(line: str) -> str:
     # RFC 4253 §6.6: the blob repeats the kind, its length before it in four bytes.
     length = int.from_bytes(data[:4], "big")
     if data[4 : 4 + length] != kind.encode() or len(data) < 4 + length + 32:
-        return "is not a whole public key; copy the line of the .pub file again"
-    return "" if _COMMENT.fullmatch(comment) else "has a comment that is not plain text"
+        return Phrase(
+            "access.ssh_keys[{number}]: is not a whole public key; copy the line of the .pub file again", number=number
+        )
+    if _COMMENT.fullmatch(comment):
+        return None
+    return Phrase("access.ssh_keys[{number}]: has a comment that is not plain text", number=number)
 
 
 def _pin(table: Mapping[str, Any], faults: list[str]) -> str | None:
@@ -92,6 +105,6 @@ def _pin(table: Mapping[str, Any], faults: list[str]) -> str | None:
     if isinstance(pin, str) and pin and not pin.strip(WIPED):
         return ""
     if not isinstance(pin, str) or not FORM.fullmatch(pin):
-        faults.append("access.pin: must be 6 to 12 digits in quotes")
+        faults.append(Phrase("access.pin: must be 6 to 12 digits in quotes"))
         return ""
     return pin
