@@ -49,7 +49,7 @@ def station(tmp_path: Path) -> Iterator[Appliance]:
 
 def test_it_is_provisioned_and_the_boot_partition_has_no_secret_and_cannot_be_written(station: Appliance) -> None:
     said = station.run("/usr/libexec/aquasmart/provision")
-    assert "wiped 2 secret" in said.stdout
+    assert "wiped 2 secrets" in said.stdout
     boot = station.run("cat", "/boot/firmware/aquasmart.toml").stdout
     assert "271828" not in boot
     assert "5a" * 32 not in boot
