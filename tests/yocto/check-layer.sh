@@ -70,11 +70,8 @@ layers() {
 # shellcheck disable=SC2086
 {
     configuration aquasmart >"$build/conf/local.conf"
-    configuration poky >"$foreign/conf/local.conf"
     layers $core $others "$LAYER" >"$build/conf/bblayers.conf"
-    layers $core $boards >"$foreign/conf/bblayers.conf"
 }
-rm -f "$foreign/conf/bblayers.conf.backup"
 sed "s,@TOOLS@,$here/hosttools,g; s,@HV@,$HV,g" "$here/hostinstall.conf.in" >"$WORK/hostinstall.conf"
 
 within() { # build folder, command...
@@ -121,6 +118,10 @@ own_tasks() {
 }
 
 compliance() {
+    rm -f "$foreign/conf/bblayers.conf.backup"
+    configuration poky >"$foreign/conf/local.conf"
+    # shellcheck disable=SC2086
+    layers $core $boards >"$foreign/conf/bblayers.conf"
     # shellcheck disable=SC2086
     within "$foreign" yocto-check-layer -n --no-auto-dependency --machines "$MACHINE" --dependency $others -- "$LAYER"
 }

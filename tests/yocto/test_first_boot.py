@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,8 @@ import pytest
 from aquasmart_station.core.pin import matches
 from tests.unit.station.test_technician_access import FILE, KEY
 
-from .appliance import FILES, Appliance, appliance
+from .appliance import FILES, Appliance, appliance, section
+from .recipes import REPOSITORY
 
 pytestmark = pytest.mark.needs("netns", "mount-namespace", "loop")
 METER = '\n[[meters]]\nid = "tap-1"\ndriver = "pulse"\nport = "/dev/null"\nk_factor = 450\n'
@@ -103,3 +105,22 @@ def test_time_servers_of_a_network_come_and_go_with_it(station: Appliance) -> No
     assert said == "server 192.0.2.1 iburst\nserver 192.0.2.3 iburst\n"
     station.run("/usr/libexec/aquasmart/dispatcher-ntp", "eth0", "down")
     assert station.run("ls", "/run/chrony-dhcp").stdout == ""
+
+
+def test_the_boot_unit_may_do_all_of_it_without_a_capability(station: Appliance) -> None:
+    """As root without any, in the groups that the unit names; the remounts are what the image's drop-in does."""
+    unit = (REPOSITORY / "systemd/aquasmart-provision.service").read_text()
+    groups = section(unit, "Service")["SupplementaryGroups"]
+    number = station.run("getent", "group", groups).stdout.split(":")[2]
+    drop_in = (FILES / "etc/provision.conf").read_text()
+    before, after = (
+        re.search(rf"^{name}=\+(.*)$", drop_in, re.MULTILINE)[1] for name in ("ExecStartPre", "ExecStopPost")
+    )
+    station.run(*before.split())
+    bare = ["setpriv", "--bounding-set=-all", "--inh-caps=-all", f"--groups={number}"]
+    said = station.run(*bare, "/usr/bin/aquasmart", "provision", "--at-boot", check=False)
+    station.run(*after.split())
+    assert said.returncode == 0, said.stdout + said.stderr
+    assert station.run("stat", "--format=%U:%G", "/etc/aquasmart/panel.pin").stdout == "root:aquasmart-panel\n"
+    assert "271828" not in station.run("cat", "/boot/firmware/aquasmart.toml").stdout
+    assert station.run("touch", "/boot/firmware/x", check=False).returncode != 0

@@ -250,7 +250,7 @@ def test_an_agent_that_fails_holds_neither_sync_nor_reader(make_board: MakeBoard
     (board.root / "update").rename(board.root / "gone")
     (board.root / "update").write_text("a file where a folder should be")
     board.run_agent()
-    eventually(lambda: "cannot be made" in board.agent_says(), "the agent says what is wrong")
+    eventually(lambda: "cannot be used for updates" in board.agent_says(), "the agent says what is wrong")
     board.with_flow("steady")
     board.await_flow(20)
     board.settle()

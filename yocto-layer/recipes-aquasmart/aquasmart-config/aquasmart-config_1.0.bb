@@ -42,7 +42,6 @@ SYSTEMD_SERVICE:${PN} = "\
     var-lib-aquasmart.mount \
     etc-aquasmart.mount \
     boot-firmware.mount \
-    aquasmart-provision.service \
     aquasmart-firewall.service \
     aquasmart-identity.service \
     aquasmart-clock.service \
@@ -76,6 +75,7 @@ do_install() {
     install -D -m 0755 ${S}/etc/dispatcher-ntp ${D}${nonarch_libdir}/NetworkManager/dispatcher.d/20-aquasmart-ntp
     install -D -m 0644 ${S}/etc/61-aquasmart-usb.rules ${D}${nonarch_base_libdir}/udev/rules.d/61-aquasmart-usb.rules
     install -D -m 0644 ${S}/etc/sshd_config ${D}${nonarch_libdir}/aquasmart/sshd_config
+    install -D -m 0644 ${S}/etc/provision.conf ${D}${systemd_system_unitdir}/aquasmart-provision.service.d/10-aquasmart.conf
     install -D -m 0644 ${S}/etc/sshd.socket.conf ${D}${systemd_system_unitdir}/sshd.socket.d/10-aquasmart.conf
     install -D -m 0644 ${S}/etc/sshd.service.conf ${D}${systemd_system_unitdir}/sshd@.service.d/10-aquasmart.conf
     # Ours is the only host key; openssh's own unit would make three more at each boot.

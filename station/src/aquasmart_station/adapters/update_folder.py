@@ -18,7 +18,7 @@ from typing import Any
 
 from ..core.errors import StationError
 from ..core.maintenance import Image, Progress, read_progress
-from ..core.phrases import Phrase, joined
+from ..core.phrases import Phrase
 from ..core.signing import same
 from .durable_files import sync_folder, write_durably
 from .log_file import free_bytes
@@ -50,14 +50,14 @@ class UpdateFolder:
 
     def make(self) -> None:
         """Make it where it is missing, for its owner alone. Raises UpdateFault."""
-        with self._faults(Phrase("the folder of updates cannot be made")):
+        with self._faults("made"):
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     # How far it has come
 
     def read_progress(self) -> Progress | None:
         """What was kept; None where there is nothing, or nothing that can be understood. Raises UpdateFault."""
-        with self._faults(Phrase("the folder of updates cannot be read")):
+        with self._faults("read"):
             try:
                 text = self._state.read_text(encoding="utf-8", errors="replace")
             except FileNotFoundError:
@@ -69,12 +69,12 @@ class UpdateFolder:
 
     def write_progress(self, progress: Progress) -> None:
         """Whole or not at all, and there after a power cut. Raises UpdateFault."""
-        with self._faults(Phrase("the folder of updates cannot be written")):
+        with self._faults("written"):
             write_durably(self._state, json.dumps(progress.document()))
 
     def forget_progress(self) -> None:
         """As if there had been no update. Raises UpdateFault."""
-        with self._faults(Phrase("the folder of updates cannot be written")):
+        with self._faults("written"):
             self._state.unlink(missing_ok=True)
             sync_folder(self.folder)
 
@@ -89,7 +89,7 @@ class UpdateFolder:
 
     def append(self, offset: int, piece: bytes) -> None:
         """Put a piece behind what is there. Raises UpdateFault, and where the file is not that long."""
-        with self._faults(Phrase("the folder of updates cannot be written")):
+        with self._faults("written"):
             descriptor = os.open(self._part, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
             try:
                 if os.fstat(descriptor).st_size != offset:
@@ -105,7 +105,7 @@ class UpdateFolder:
         """Read the file back, a portion at each call; None while there is more to read. True: it is that bundle, under
         its final name. False: it is not, and is gone. Raises UpdateFault."""
         path = self.bundle if self.bundle.exists() else self._part
-        with self._faults(Phrase("the folder of updates cannot be read back")):
+        with self._faults("read back"):
             check = self._check or _Check(0, hashlib.sha256())
             with path.open("rb") as file:
                 file.seek(check.offset)
@@ -128,7 +128,7 @@ class UpdateFolder:
     def clear(self) -> None:
         """Remove the bundle, whole or not. Raises UpdateFault."""
         self._check = None
-        with self._faults(Phrase("the folder of updates cannot be removed")):
+        with self._faults("removed"):
             for path in (self._part, self.bundle):
                 path.unlink(missing_ok=True)
             sync_folder(self.folder)
@@ -154,7 +154,7 @@ class UpdateFolder:
 
     def free_bytes(self) -> int:
         """What the partition still takes. Raises UpdateFault."""
-        with self._faults(Phrase("the folder of updates cannot be asked for its room")):
+        with self._faults("asked for its room"):
             return free_bytes(self.folder)
 
     def shares_partition(self, other: Path) -> bool:
@@ -169,7 +169,13 @@ class UpdateFolder:
         try:
             yield
         except OSError as fault:
+            reason = fault.strerror or str(fault)
             raise UpdateFault(
-                joined(": ", [what, str(self.folder), fault.strerror or str(fault)]),
+                Phrase(
+                    "{folder} cannot be used for updates ({what}): {reason}",
+                    folder=self.folder,
+                    what=what,
+                    reason=reason,
+                ),
                 hint=Phrase("Is there room on the data partition, and is the folder root's?"),
             ) from fault

@@ -156,6 +156,6 @@ def _reboot() -> None:
     try:
         done = subprocess.run(REBOOT, capture_output=True, text=True, timeout=REBOOT_S, check=False)
     except (OSError, subprocess.TimeoutExpired) as fault:
-        raise StationError(Phrase("this station cannot be restarted: {fault}", fault=fault)) from fault
+        raise StationError(Phrase("this station cannot be restarted: {reason}", reason=str(fault))) from fault
     if done.returncode:
-        raise StationError(Phrase("this station cannot be restarted: {fault}", fault=done.stderr.strip()[:200]))
+        raise StationError(Phrase("this station cannot be restarted: {reason}", reason=done.stderr.strip()[:200]))
