@@ -102,6 +102,11 @@ def write_environment(disk: Path, values: dict[str, str]) -> None:
         file.write(struct.pack("<I", zlib.crc32(data)) + data)
 
 
+SILENT_S = 20.0
+IN_ITS_MEMORY = "DRAM:  256 MiB"
+"""What U-Boot says before it sets up its memory."""
+
+
 class Board:
     """A board with its disk. `folder` is its own."""
 
@@ -175,8 +180,21 @@ class Board:
     def set_counters(self, order: str, left_a: str, left_b: str, **more: str) -> None:
         write_environment(self.disk, {"BOOT_ORDER": order, "BOOT_A_LEFT": left_a, "BOOT_B_LEFT": left_b, **more})
 
-    def run_until(self, enough: Callable[[str], object], timeout_s: float = 120.0) -> str:
-        """Switch it on, let it boot (and boot again) until it has said enough, and cut its power. What it said."""
+    def run_until(self, enough: Callable[[str], object], timeout_s: float = 180.0) -> str:
+        """Switch it on, let it boot (and boot again) until it has said enough, and cut its power. What it said.
+
+        This firmware sometimes stands still while it sets up the memory after a restart, on a busy machine: before it
+        has seen a disk. Then the power is cut and switched on again, which the script must bear at any time.
+        """
+        before, deadline = "", time.monotonic() + timeout_s
+        while True:
+            said, stuck = self._switched_on(lambda text, before=before: enough(before + text), deadline)
+            before += said
+            if not stuck:
+                return before
+
+    def _switched_on(self, enough: Callable[[str], object], deadline: float) -> tuple[str, bool]:
+        """What it said until it was enough, or until it stood still in its memory."""
         self._serial.write_bytes(b"")
         process = subprocess.Popen(
             [
@@ -187,13 +205,18 @@ class Board:
             ],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
+        heard, heard_at = 0, time.monotonic()
         try:
-            deadline = time.monotonic() + timeout_s
             while not enough(said := self._said()):
-                if time.monotonic() > deadline or process.poll() is not None:
+                now = time.monotonic()
+                if len(said) != heard:
+                    heard, heard_at = len(said), now
+                if now - heard_at > SILENT_S and said.rstrip().endswith(IN_ITS_MEMORY):
+                    return said, True
+                if now > deadline or process.poll() is not None:
                     raise AssertionError(f"the board does not come so far:\n{said[-3000:]}")
                 time.sleep(0.02)
-            return said
+            return said, False
         finally:
             process.kill()
             with contextlib.suppress(subprocess.TimeoutExpired):
