@@ -60,7 +60,7 @@ def settled(world: World) -> None:
     """The cloud gets everything, and it is the meter's own count."""
     world.settle()
     assert world.log.integrity() == "ok"
-    assert_books_balance(world)
+    assert_books_balance(world, pruned=True)
 
 
 @pytest.mark.e2e

@@ -5,7 +5,7 @@ Only definitions; the rules of `schema` hold. Importing `schema` brings them in.
 
 from __future__ import annotations
 
-from sqlalchemy import Boolean, Column, Index, PrimaryKeyConstraint, Table
+from sqlalchemy import BigInteger, Boolean, Column, Index, PrimaryKeyConstraint, Table
 
 from .columns import integer as _integer
 from .columns import metadata
@@ -33,7 +33,8 @@ bundle = Table(
 rollout = Table(
     "rollout",
     metadata,
-    _integer("rollout_id"),
+    # Numbered by store.rollouts: a sequence of the server's would not be copied by `db copy`.
+    Column("rollout_id", BigInteger, nullable=False, autoincrement=False),
     _text("sha256", length=64),
     _text("group_name", length=64),
     _integer("window_from"),

@@ -29,7 +29,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "rollout",
-        sa.Column("rollout_id", sa.BigInteger(), nullable=False),
+        sa.Column("rollout_id", sa.BigInteger(), nullable=False, autoincrement=False),
         sa.Column("sha256", sa.String(length=64), nullable=False),
         sa.Column("group_name", sa.String(length=64), nullable=False),
         sa.Column("window_from", sa.BigInteger(), nullable=False),
