@@ -85,6 +85,7 @@ def test_status_tells_everything_at_a_glance(station: Station) -> None:
         r" · last acknowledgement \d+ s ago( · last error \d+ s ago: [^·]+)?",
         station.status_text(SYNC),
     )
+    eventually(lambda: station.status_text(READER).startswith("tap-1 ok"), "the meter read again")
     assert re.fullmatch(
         r"tap-1 ok, \d+\.\d L/min, meter shows \d+\.\d{3} L \(\d+ counts\), \d+\.\d{3} L since start, "
         r"\d+\.\d % of polls answered in \d+ ms, (no anomalies|\d+ anomal.*) · last commit \d+ s ago"
