@@ -1,8 +1,10 @@
 """The cloud's package on Debian's PostgreSQL, set up as docs/runbook.md says: peer authentication over the socket, no
-password anywhere. A station on the same machine delivers to it through all that an operator does to either."""
+password anywhere; at the end by TCP and password. A station on the same machine delivers to it through all that an
+operator does to either."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -63,6 +65,20 @@ def worker_leads(cloud: CloudOnPostgresql) -> bool:
     return cloud.machine.run("aquasmart-cloud", "worker", "status", check=False).stdout.count(" leads since ") == 1
 
 
+def by_password(station: Station) -> None:
+    """From now on as with a server elsewhere: by TCP, the password in a file of the service's user."""
+    state = station.machine.root / "var/lib/aquasmart-cloud"
+    secret = state / ".pgpass"
+    secret.touch(mode=0o600)
+    secret.write_text("127.0.0.1:5432:aquasmart:aquasmart-cloud:not-a-secret\n")
+    os.chown(secret, state.stat().st_uid, state.stat().st_gid)
+    alter = """ALTER ROLE "aquasmart-cloud" PASSWORD 'not-a-secret'"""
+    station.machine.run("runuser", "-u", "postgres", "--", "psql", "-Xqc", alter)
+    settings = station.machine.root / "etc/aquasmart-cloud/cloud.env"
+    there = "postgresql://aquasmart-cloud@127.0.0.1/aquasmart"
+    settings.write_text(settings.read_text() + f"AQUASMART_DATABASE_URL={there}\n")
+
+
 def test_the_clouds_package_on_postgresql(
     machine: Station,
     cloud_on_postgresql: CloudOnPostgresql,
@@ -76,6 +92,7 @@ def test_the_clouds_package_on_postgresql(
     # The command that root types asks where the services write; SQLite's file has nothing of it.
     shown = cloud.command("station", "show", station.id)
     assert shown["volume_ul"] == station.books.volume_ul() > 0
+    cloud.command("doctor")  # which ends with 1 where something is wrong
 
     # Switched off and on: both wait for the database, neither has to be started twice.
     station.machine.power_off()
@@ -126,9 +143,11 @@ def test_the_clouds_package_on_postgresql(
     station.systemctl("start", SYNC)
     station.flow("steady")
     station.await_events()
+    by_password(station)
     dpkg(station, "-i", bring(station, cloud_deb))
     eventually(lambda: ready(station), "the cloud installed again", 60)
     volume_ul = station.settle()
+    assert "@127.0.0.1/" in cloud.run("aquasmart-cloud", "db", "upgrade"), "the command by the password file as well"
     assert "PostgreSQL is untouched" in dpkg(station, "--purge", "aquasmart-cloud")
     assert station.books.volume_ul() == volume_ul
     report.note(

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from aquasmart_station.cli.doctor import WARNINGS
-
 from tests.integration.world import eventually
 from tests.system import report
 from tests.system.packaged import CLOUD, WORKER, PackagedCloud, apt_install, bare, ready, unit_complaints
@@ -116,6 +115,6 @@ def test_the_clouds_package_on_another_release(
     station.await_up(READER, SYNC)
     station.begin()
     report.note(
-        record_property, f"cloud's package on Debian {release}: the wrong Python's refused, the right one's delivered to",
+        record_property, f"cloud's package on Debian {release}: another Python's refused, its own delivered to",
         volume_ul=station.settle(), measured=f"Python {PYTHON_OF[release]}, {systemd_version(station)}",
     )  # fmt: skip

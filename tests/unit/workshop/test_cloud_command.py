@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from deploy.deb.cloud.command import settings
 from demo.site import REPOSITORY
+from deploy.deb.cloud.command import settings
 
 
 @pytest.mark.parametrize(
