@@ -87,6 +87,7 @@ def test_the_clouds_package_on_postgresql(
     record_property: object,
 ) -> None:
     station, cloud = machine, cloud_on_postgresql
+    version = " ".join(cloud.run("psql", "--version").split()[1:3]).replace("(PostgreSQL)", "PostgreSQL")
     eventually(lambda: worker_leads(cloud), "the worker leads", 60)
     station.settle()
     # The command that root types asks where the services write; SQLite's file has nothing of it.
@@ -117,7 +118,7 @@ def test_the_clouds_package_on_postgresql(
     assert station.pid(CLOUD) == pids[0], "the web side outlives its database"
     report.note(
         record_property, "cloud's package on PostgreSQL: booted, database restarted, database gone",
-        cycles=3, volume_ul=volume_ul,
+        cycles=3, volume_ul=volume_ul, measured=version,
     )  # fmt: skip
 
     # Upgraded under way: the books stay, and go on.
@@ -152,5 +153,5 @@ def test_the_clouds_package_on_postgresql(
     assert station.books.volume_ul() == volume_ul
     report.note(
         record_property, "cloud's package on PostgreSQL: upgraded, removed, installed again, purged: books kept",
-        cycles=3, volume_ul=volume_ul,
+        cycles=3, volume_ul=volume_ul, measured=version,
     )  # fmt: skip

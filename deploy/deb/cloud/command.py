@@ -41,8 +41,11 @@ def settings(lines: Iterable[str]) -> dict[str, str]:
 
 def become_the_service() -> None:
     """From root to the services' user. Variables that are set already win over the file's, as those of a person who
-    names another database for one command. KeyError: the user is not there, so the package is half installed."""
-    entry = pwd.getpwnam(USER)
+    names another database for one command."""
+    try:
+        entry = pwd.getpwnam(USER)
+    except KeyError:
+        sys.exit(f"aquasmart-cloud: there is no user {USER}: the package is half installed; run: dpkg --configure -a")
     if SETTINGS.exists():
         for name, value in settings(SETTINGS.read_text(encoding="utf-8").splitlines()).items():
             os.environ.setdefault(name, value)
