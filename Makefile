@@ -57,8 +57,8 @@ test: $(VENV)/dev.stamp ## Every test this machine can run; says which it could 
 test-unit: $(VENV)/dev.stamp ## The fast half: pure cores, contract vectors
 	@$(BIN)/python -m pytest tests/unit tests/contract $(ARGS)
 
-deb: $(VENV)/run.stamp ## Debian packages of station and cloud (ONLY=station|cloud), build/deb
-	@for p in $(or $(ONLY),station cloud); do $(BIN)/python -m deploy.deb.build $$p || exit 1; done
+deb: $(VENV)/run.stamp ## Debian packages of station and cloud (ONLY=station|cloud; cloud FOR=3.11|3.13: whose Python), build/deb
+	@for p in $(or $(ONLY),station cloud); do $(BIN)/python -m deploy.deb.build $$p $(if $(FOR),--python $(FOR)) || exit 1; done
 
 test-system: $(VENV)/dev.stamp ## The packages on a booted Debian: kills, full disk, cut network, sandbox, clock jumps, power cuts, a Raspberry Pi; build/system-report.md
 	@mkdir -p build && rm -f build/system-report.jsonl

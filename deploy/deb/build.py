@@ -1,5 +1,7 @@
 """Makes the Debian packages out of the working tree: `python -m deploy.deb.build station|cloud --out FOLDER`.
 
+`--python 3.13` makes the cloud's package for a Debian with that Python (13), on any machine of the same architecture.
+
 What is in a package is decided here and in the folders beside this file (maintainer scripts, overrides); units come
 from `systemd/`, the only copy, and from `deploy/systemd/`. The same tree gives the same bytes: every time is the last
 commit's, every owner is root, names are sorted by dpkg-deb.
@@ -31,15 +33,15 @@ from aquasmart_station.cli.entry import main
 
 main()
 """
-CLOUD_COMMAND = """\
+GUNICORN = """\
 #!/usr/bin/python3 -I
 # What the package brings stands before what Debian has: docs/decisions/0042-appliance.md.
 import sys
 
 sys.path.insert(0, "/usr/lib/aquasmart-cloud")
-from {module} import {name}
+from gunicorn.app.wsgiapp import run
 
-{name}()
+run()
 """
 
 
@@ -153,11 +155,14 @@ def enabled_units() -> list[str]:
     return units + (["aquasmart-led.service"] if '"led":' in commands else [])
 
 
-def build_cloud(tree: Tree) -> tuple[dict[str, str], str]:
-    """What the cloud's package holds: everything it needs of Python beside the interpreter, in a folder of its own."""
+def build_cloud(tree: Tree, python: str) -> tuple[dict[str, str], str]:
+    """What the cloud's package holds: everything it needs of Python beside the interpreter, in a folder of its own.
+
+    `python`: version of the interpreter that it is for, as in "3.13". Wheels only: nothing compiled here could be for
+    another one."""
     bundle = tree.root / BUNDLE
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile"]
-    pip += ["--target", str(bundle)]
+    pip += ["--target", str(bundle), "--python-version", python, "--implementation", "cp", "--only-binary=:all:"]
     subprocess.run([*pip, "--require-hashes", "-r", str(REPOSITORY / "requirements/cloud.txt")], check=True)
     tree.copy_package(REPOSITORY / "cloud/src/aquasmart_cloud", f"{BUNDLE}/aquasmart_cloud")
     shutil.rmtree(bundle / "bin", ignore_errors=True)
@@ -167,9 +172,8 @@ def build_cloud(tree: Tree) -> tuple[dict[str, str], str]:
             path.unlink()
     for path in [*bundle.rglob("__pycache__"), *bundle.glob("*/tests"), *bundle.glob("sqlalchemy/testing")]:
         shutil.rmtree(path, ignore_errors=True)
-    tree.write("usr/bin/aquasmart-cloud", CLOUD_COMMAND.format(module="aquasmart_cloud.cli", name="main"), 0o755)
-    gunicorn = CLOUD_COMMAND.format(module="gunicorn.app.wsgiapp", name="run")
-    tree.write("usr/libexec/aquasmart-cloud/gunicorn", gunicorn, 0o755)
+    tree.write("usr/bin/aquasmart-cloud", (HERE / "cloud/command.py").read_text(encoding="utf-8"), 0o755)
+    tree.write("usr/libexec/aquasmart-cloud/gunicorn", GUNICORN, 0o755)
     tree.copy(REPOSITORY / "deploy/gunicorn.conf.py", "usr/share/aquasmart-cloud/gunicorn.conf.py")
     units = REPOSITORY / "deploy/systemd"
     for unit in sorted(units.glob("*.service")):
@@ -183,11 +187,11 @@ def build_cloud(tree: Tree) -> tuple[dict[str, str], str]:
     tree.write("usr/share/aquasmart-cloud/enable", "".join(f"{unit}\n" for unit in enable))
     tree.write("DEBIAN/conffiles", "/etc/aquasmart-cloud/cloud.env\n/etc/nginx/sites-available/aquasmart-cloud\n")
     tree.copy(REPOSITORY / "docs/runbook.md", "usr/share/doc/aquasmart-cloud/runbook.md")
-    major, minor = sys.version_info[:2]
+    major, minor = map(int, python.split("."))
     control = {
         "Section": "net",
         "Priority": "optional",
-        # Compiled parts of the bundle are for one version of the interpreter.
+        # Compiled parts of the bundle are for one version of the interpreter: apt refuses them elsewhere.
         "Depends": f"python3 (>= {major}.{minor}), python3 (<< {major}.{minor + 1}), libc6 (>= 2.34), "
         "systemd (>= 252), ca-certificates, init-system-helpers (>= 1.52)",
         "Recommends": "nginx",
@@ -224,19 +228,32 @@ def _changelog(package: str, version: str) -> str:
     return f"{package} ({version}) unstable; urgency=medium\n\n  * CHANGELOG.md tells.\n\n -- {MAINTAINER}  {when}\n"
 
 
+def _python(text: str) -> str:
+    if not re.fullmatch(r"3\.[0-9]+", text):
+        raise argparse.ArgumentTypeError(f"a version of Python as in 3.13, not {text!r}")
+    return text
+
+
 def main() -> None:
     """Build one package; print where it is."""
     parser = argparse.ArgumentParser(description="Make a Debian package.")
     parser.add_argument("package", choices=["station", "cloud"])
     parser.add_argument("--out", type=Path, default=REPOSITORY / "build/deb")
     parser.add_argument("--version", help="another version than the tree's (tests of upgrades)")
+    own = ".".join(map(str, sys.version_info[:2]))
+    parser.add_argument("--python", default=own, type=_python, help=f"whose Python the cloud's is for ({own})")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="aquasmart-deb-") as scratch:
         tree = Tree(Path(scratch) / "root", f"aquasmart-{arguments.package}")
         tree.root.mkdir()
-        build = build_station if arguments.package == "station" else build_cloud
-        control, architecture = build(tree)
-        print(tree.finish(control, arguments.out, arguments.version or version_of(arguments.package), architecture))
+        version = arguments.version or version_of(arguments.package)
+        if arguments.package == "station":
+            control, architecture = build_station(tree)
+        else:
+            control, architecture = build_cloud(tree, arguments.python)
+            # By name and number, too: two files of one folder, and the later Debian's counts as the newer.
+            version = f"{version}+py{arguments.python}"
+        print(tree.finish(control, arguments.out, version, architecture))
 
 
 if __name__ == "__main__":

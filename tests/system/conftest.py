@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -16,8 +17,8 @@ import pytest
 from demo.site import REPOSITORY
 from tests.system import report
 from tests.system.machines import Cable, Container
-from tests.system.rootfs import copy_of, debian, layered
-from tests.system.station import READER, SYNC, Cloud, Station
+from tests.system.rootfs import PYTHON_OF, copy_of, debian, layered, release_name
+from tests.system.station import READER, SYNC, AnyCloud, Cloud, Station
 
 MakeStation = Callable[..., Station]
 _numbers = count(1)
@@ -32,9 +33,34 @@ def build_deb(package: str, out: Path, *words: str) -> Path:
     return Path(done.stdout.strip())
 
 
+def built_once(factory: pytest.TempPathFactory, package: str, *words: str) -> Path:
+    """The same, once for all processes of this test run: the cloud's takes half a minute and the network."""
+    base = factory.getbasetemp()
+    shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "-".join(["deb", package, *words])
+    shared.mkdir(exist_ok=True)
+    with (shared / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (found := next(shared.glob("*.deb"), None)):
+            made = build_deb(package, shared / "new", *words)
+            # In place only when it is whole: whoever made it may have been ended.
+            found = made.rename(shared / made.name)
+    return found
+
+
 @pytest.fixture(scope="session")
 def station_deb(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build_deb("station", tmp_path_factory.mktemp("deb"))
+    return built_once(tmp_path_factory, "station")
+
+
+@pytest.fixture(scope="session")
+def cloud_deb_for(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """The cloud's package for a release of Debian, by its name."""
+    return lambda release: built_once(tmp_path_factory, "cloud", "--python", PYTHON_OF[release])
+
+
+@pytest.fixture(scope="session")
+def cloud_deb(cloud_deb_for: Callable[[str], Path]) -> Path:
+    return cloud_deb_for(release_name())
 
 
 @pytest.fixture(scope="session")
@@ -64,7 +90,7 @@ def make_station(
     made: list[Station] = []
     with ExitStack() as stack:
 
-        def make(root: Path = installed, *, provisioned: bool = True) -> Station:
+        def make(root: Path = installed, *, provisioned: bool = True, cloud: AnyCloud = cloud) -> Station:
             number = next(_numbers)
             # Names and addresses differ between tests that run side by side; an interface's name has 15 letters.
             worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])

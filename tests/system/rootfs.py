@@ -33,6 +33,8 @@ PACKAGES = (
     *("iproute2", "procps", "util-linux"),
     *("rauc", "rauc-service", "squashfs-tools"),
 )
+PYTHON_OF = {"bookworm": "3.11", "trixie": "3.13"}
+"""The releases that the packages are for, and whose Python the cloud's must be built for."""
 LEFT_OUT = ("/usr/share/man/*", "/usr/share/locale/*", "/usr/share/info/*")
 
 
@@ -40,18 +42,19 @@ class NoRootfs(Exception):
     """The Debian could not be made. The message holds mmdebstrap's last words."""
 
 
-def debian() -> Path:
-    """The folder of a fresh Debian, of this machine's release unless `AQUASMART_RELEASE` names another; never to be
-    booted itself. Raises NoRootfs."""
-    release = release_name()
-    name = hashlib.sha256(" ".join((release, *PACKAGES, *LEFT_OUT)).encode()).hexdigest()[:16]
+def debian(release: str | None = None, *more: str) -> Path:
+    """The folder of a fresh Debian with `more` packages; never to be booted itself. `release`: this machine's unless
+    given or named by `AQUASMART_RELEASE`. Raises NoRootfs."""
+    release = release or release_name()
+    packages = (*PACKAGES, *more)
+    name = hashlib.sha256(" ".join((release, *packages, *LEFT_OUT)).encode()).hexdigest()[:16]
     cache = cache_folder()
     target = cache / f"{release}-{name}"
     with (cache / "lock").open("w") as lock:
         # Tests that run side by side must not make it twice.
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not target.exists():
-            _make(target, release)
+            _make(target, release, packages)
     return target
 
 
@@ -95,10 +98,10 @@ def _identified(target: Path) -> Path:
     return target
 
 
-def _make(target: Path, release: str) -> None:
+def _make(target: Path, release: str, packages: tuple[str, ...]) -> None:
     fresh = target.with_name(target.name + ".new")
     shutil.rmtree(fresh, ignore_errors=True)
-    command = ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(PACKAGES)}"]
+    command = ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(packages)}"]
     command += ['--aptopt=APT::Install-Recommends "false"']
     command += [f"--dpkgopt=path-exclude={pattern}" for pattern in LEFT_OUT]
     done = subprocess.run([*command, release, str(fresh), *sources(release)], capture_output=True, text=True)

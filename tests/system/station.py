@@ -11,7 +11,7 @@ import subprocess
 import time
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from aquasmart_cloud.store.database import Database
 from aquasmart_cloud.store.stations import Stations
@@ -66,6 +66,21 @@ nonvolatile = true
 """
 
 
+class AnyCloud(Protocol):
+    """What a station needs of its cloud, and a test of the books, wherever the cloud runs."""
+
+    @property
+    def port(self) -> int: ...
+
+    def add(self, station_id: str) -> tuple[str, str]:
+        """A new station; its key id and key."""
+        ...
+
+    def books(self, station_id: str) -> StationBooks:
+        """What the cloud has of one station, read past the product."""
+        ...
+
+
 class Cloud:
     """The real cloud on the host, reachable from every machine's network."""
 
@@ -78,8 +93,14 @@ class Cloud:
         self.database = root / "cloud" / "cloud.db"
         self._stations = Stations(Database(f"sqlite:///{self.database}"), master)
 
+    @property
+    def port(self) -> int:
+        return self.site.cloud_port
+
+    def books(self, station_id: str) -> StationBooks:
+        return StationBooks(self.database, station_id)
+
     def add(self, station_id: str) -> tuple[str, str]:
-        """A new station; its key id and key."""
         made = self._stations.add(station_id, "", time.time_ns() // 1_000_000)
         return made.key_id, made.key
 
@@ -91,10 +112,10 @@ class Cloud:
 class Station:
     """What tests do to a station and see of it. `machine` need not run yet."""
 
-    def __init__(self, machine: Machine, cloud: Cloud, station_id: str) -> None:
+    def __init__(self, machine: Machine, cloud: AnyCloud, station_id: str) -> None:
         self.machine, self.cloud, self.id = machine, cloud, station_id
         self.log = StationLog(machine.root / STATE / "log.db")
-        self.books = StationBooks(cloud.database, station_id)
+        self.books = cloud.books(station_id)
         self.cable: Cable | None = None
         """Its network, where it has one to be cut."""
 
@@ -103,7 +124,7 @@ class Station:
     def provision(self, address: str) -> None:
         """Configuration, key and meter, as files of the machine. `address`: where the cloud is."""
         root = self.machine.root
-        self.configure(address, self.cloud.site.cloud_port, "/run/meter/tap-1")
+        self.configure(address, self.cloud.port, "/run/meter/tap-1")
         (root / "etc/systemd/system/meter.service").write_text(_METER_UNIT)
         (root / "var/meter").mkdir()
         self.shell("chown aquasmart /var/meter; systemctl enable -q meter.service")

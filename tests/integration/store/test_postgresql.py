@@ -159,6 +159,24 @@ def test_a_server_that_acknowledges_too_early_is_refused(
     other.close()
 
 
+@pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1"])
+def test_a_database_in_another_encoding_is_refused(postgres: Postgres, encoding: str) -> None:
+    """What `createdb` makes on a server whose cluster was made without a locale; nothing is written to it."""
+    name = f"in_{encoding.lower()}"
+    postgres.execute(f"CREATE DATABASE {name} ENCODING '{encoding}' LOCALE 'C' TEMPLATE template0")
+    database = Database(postgres.url(name))
+    for work in (
+        database.connection,
+        lambda: migrating.upgrade(database),
+        lambda: migrating.current_revision(database),
+    ):
+        with pytest.raises(DatabaseError, match=encoding) as caught:
+            work()
+        assert "createdb --encoding UTF8" in caught.value.hint
+    database.close()
+    postgres.drop(name)
+
+
 def test_a_password_is_never_shown() -> None:
     database = Database("postgresql://who:secret@nowhere.invalid/aquasmart")
     assert "secret" not in database.name

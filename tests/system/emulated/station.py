@@ -43,7 +43,7 @@ class EmulatedStation(Station):
     def __init__(self, machine: Emulated, cloud: Cloud, station_id: str, meter_port: str) -> None:
         super().__init__(machine, cloud, station_id)
         self.log = GuestLog(machine)
-        self.link = Relay(0, cloud.site.cloud_port, record=100_000)
+        self.link = Relay(0, cloud.port, record=100_000)
         """The network between station and cloud, in the test's hand."""
         self._meter_port = meter_port
         self._meter = HostMeter(machine.folder, METER)

@@ -95,6 +95,8 @@ class Postgresql:
         """SQLAlchemy's engine."""
         arguments = self._options if self._prepare else self._options | {"prepare_threshold": None}
         engine = create_engine(self._url, pool_pre_ping=True, connect_args=arguments)
+        # Before SQLAlchemy's own first questions, which such a server answers in bytes.
+        event.listen(engine, "connect", _utf8_only, insert=True)
         event.listen(engine, "connect", _whole_numbers)
         event.listen(engine, "begin", _begin)
         return engine
@@ -117,6 +119,7 @@ class Postgresql:
         address = self._url.set(drivername="postgresql").render_as_string(hide_password=False)
         try:
             raw = psycopg.connect(address, autocommit=True, **self._options)
+            _utf8_only(raw, None)
             durable = raw.execute(_DURABLE).fetchone()
         except psycopg.Error as fault:
             raise DatabaseError(
@@ -259,3 +262,16 @@ def _whole_numbers(connection: Any, _record: object) -> None:
     context: AdaptContext = connection
     context.adapters.register_loader("numeric", _WholeText)
     context.adapters.register_loader("numeric", _WholeBinary)
+
+
+def _utf8_only(connection: Any, _record: object) -> None:
+    """A cluster that was made where no locale was set is in SQL_ASCII: it takes anything and answers in bytes."""
+    raw: psycopg.Connection = connection
+    encoding = raw.info.parameter_status("server_encoding")
+    if encoding not in {None, "UTF8"}:
+        name = raw.info.dbname
+        raw.close()
+        raise DatabaseError(
+            f"the database {name} is encoded in {encoding}: names would not come back as they were written",
+            "make it with: createdb --encoding UTF8 --template template0",
+        )
