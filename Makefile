@@ -48,7 +48,7 @@ outage-over: ## Restore it
 
 test: $(VENV)/dev.stamp ## Every test this machine can run; says which it could not and why (JOBS=1: one after the other)
 	@mkdir -p build && rm -rf build/coverage && mkdir -p build/coverage
-	@$(BIN)/python -m coverage run -m pytest --ignore tests/system $(if $(filter 1,$(JOBS)),,-n $(JOBS) --dist worksteal) $(ARGS)
+	@$(BIN)/python -m tests.twice --coverage --ignore tests/system $(if $(filter 1,$(JOBS)),,-n $(JOBS) --dist worksteal) $(ARGS)
 	@$(BIN)/python -m coverage combine -q
 	@$(BIN)/python -m coverage report --include='*/core/*,*/meters/*' --fail-under=95 > build/coverage/core.txt || { cat build/coverage/core.txt; echo "coverage of core/ and meters/ is below 95 %"; exit 1; }
 	@$(BIN)/python -m coverage report --fail-under=85 > build/coverage/all.txt || { cat build/coverage/all.txt; echo "coverage is below 85 %"; exit 1; }
@@ -62,8 +62,8 @@ deb: $(VENV)/run.stamp ## Debian packages of station and cloud (ONLY=station|clo
 
 test-system: $(VENV)/dev.stamp ## The packages on a booted Debian: kills, full disk, cut network, sandbox, clock jumps, power cuts, a Raspberry Pi; build/system-report.md
 	@mkdir -p build && rm -f build/system-report.jsonl
-	@$(BIN)/python -m pytest tests/system $(EMULATED:%=--ignore %) $(if $(filter 1,$(JOBS)),,-n 2 --dist load) $(ARGS)
-	@$(BIN)/python -m pytest $(EMULATED) $(ARGS)
+	@$(BIN)/python -m tests.twice tests/system $(EMULATED:%=--ignore %) $(if $(filter 1,$(JOBS)),,-n 2 --dist load) $(ARGS)
+	@$(BIN)/python -m tests.twice $(EMULATED) $(ARGS)
 
 check: lint typecheck layers package-check ## Everything static
 
