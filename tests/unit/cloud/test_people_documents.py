@@ -132,3 +132,10 @@ def test_a_scale_reads_as_its_k_factor_where_that_is_whole() -> None:
     assert documents.scale_label(20_000, 9) == "450 counts/L"
     assert documents.scale_label(1_000, 1) == "1,000 counts/L"
     assert documents.scale_label(7_000_000, 3) == "7,000,000/3 µl"
+
+
+def test_what_an_event_says_is_in_words_however_deep_it_is() -> None:
+    said = {"conditions": [], "board": {"clock": "ntp", "temperature": None}, "meters": [{"state": "ok"}], "polls": 0}
+    assert words.details(said) == "board (clock ntp) · meters (state ok) · polls 0"
+    assert words.details({"reasons": ["hot", "disk-low"]}) == "reasons hot, disk-low"
+    assert words.details(None) == ""

@@ -52,4 +52,5 @@ def station(found: dict[str, Any]) -> dict[str, Any]:
 def mebibytes(size_bytes: int) -> str:
     """A size for people: one decimal, cut."""
     tenths = size_bytes * 10 >> 20
-    return f"{tenths // 10:,}.{tenths % 10} MiB"
+    tenth = f".{tenths % 10}" if tenths % 10 else ""
+    return f"{tenths // 10:,}{tenth} MiB"

@@ -6,6 +6,7 @@ its hyphens opened, never hidden.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 STATES = {
@@ -140,8 +141,20 @@ def details(data: Any) -> str:
     """An event's own figures on one line: `litres 1.2 · seconds 9`."""
     if not isinstance(data, dict):
         return "" if data is None else str(data)
-    pairs = (f"{opened(str(key)).lower()} {value}" for key, value in data.items() if value is not None)
-    return " · ".join(pairs)
+    return " · ".join(_pairs(data))
+
+
+def _pairs(data: Mapping[Any, Any]) -> list[str]:
+    """Each figure with its name; what says nothing (nothing known, none of them) is left out."""
+    return [f"{opened(str(key)).lower()} {_told(value)}" for key, value in data.items() if value not in (None, [], {})]
+
+
+def _told(value: Any) -> str:
+    if isinstance(value, dict):
+        return f"({', '.join(_pairs(value))})"
+    if isinstance(value, list):
+        return ", ".join(map(_told, value))
+    return str(value)
 
 
 CONFIG = {
