@@ -23,7 +23,7 @@ from aquasmart_cloud.store.failures import STATES, Failed
 from aquasmart_cloud.store.foreign_queries import SENDER_ID
 
 from . import failed_words, pages
-from .answers import log, now_ms, trace_id
+from .answers import now_ms
 from .auth import form_token, require_own_form, require_person
 from .callers import PERSON, clients, occasion
 from .failed_api import LONGEST_REASON
@@ -37,15 +37,7 @@ _DAY_MS = 86_400_000
 blueprint = Blueprint("failed_pages", __name__)
 blueprint.before_request(require_person)
 blueprint.register_error_handler(Refusal, pages.in_words)
-
-
-@blueprint.errorhandler(CloudError)
-def broken(error: CloudError) -> ResponseReturnValue:
-    """The database failed: a page that says what that means, the reason in the log."""
-    log.error("%s (%s) trace=%s", error, error.hint, trace_id())
-    return pages.in_words(
-        Refusal("unavailable", "The database cannot be used now. Nothing was changed; try again soon.", retry_after_s=5)
-    )
+blueprint.register_error_handler(CloudError, pages.database_failed)
 
 
 @blueprint.get("/failed-events")

@@ -15,7 +15,7 @@ from aquasmart_cloud.services.explaining import LONGEST_NOTE, LedgerError
 from aquasmart_cloud.store.ledger_view import EXPLAINED, OPEN, Entry
 
 from . import documents, pages
-from .answers import log, now_ms, trace_id
+from .answers import now_ms
 from .auth import form_token, require_own_form, require_person
 from .callers import PERSON
 from .ledger_api import refusal_of
@@ -24,15 +24,7 @@ from .services import cloud
 blueprint = Blueprint("ledger_pages", __name__)
 blueprint.before_request(require_person)
 blueprint.register_error_handler(Refusal, pages.in_words)
-
-
-@blueprint.errorhandler(CloudError)
-def broken(error: CloudError) -> ResponseReturnValue:
-    """The database failed: a page that says what that means, the reason in the log."""
-    log.error("%s (%s) trace=%s", error, error.hint, trace_id())
-    return pages.in_words(
-        Refusal("unavailable", "The database cannot be used now. Nothing was changed; try again soon.", retry_after_s=5)
-    )
+blueprint.register_error_handler(CloudError, pages.database_failed)
 
 
 @blueprint.get("/stations/<station_id>/differences/<int:entry_id>")

@@ -12,7 +12,7 @@ from flask import Blueprint, Flask, Response, current_app, render_template, requ
 from flask.typing import ResponseReturnValue
 from sqlalchemy.exc import SQLAlchemyError
 
-from aquasmart_cloud.core.errors import DatabaseError
+from aquasmart_cloud.core.errors import CloudError, DatabaseError
 from aquasmart_cloud.core.problems import Refusal
 from aquasmart_cloud.store import alerts
 from aquasmart_cloud.store.alerts import Wanted
@@ -21,7 +21,7 @@ from aquasmart_cloud.store.fleet import read_fleet
 from aquasmart_cloud.store.station_view import read_station
 
 from . import documents, figures
-from .answers import json_answer, log, now_ms, problem
+from .answers import json_answer, log, now_ms, problem, trace_id
 from .auth import require_person
 
 FILTERS = (("", "All"), ("attention", "Needs attention"), ("online", "Online"))
@@ -86,6 +86,18 @@ def in_words(refusal: Refusal) -> ResponseReturnValue:
     answer.data = render_template("problem.html", title=refusal.type.title, advice=refusal.detail)
     answer.mimetype = "text/html"
     return answer
+
+
+def database_failed(error: CloudError) -> ResponseReturnValue:
+    """For pages that change something: a page that says what it means, the reason in the log."""
+    log.error("%s (%s) trace=%s", error, error.hint, trace_id())
+    return in_words(
+        Refusal(
+            "unavailable",
+            "The database cannot be used now. Nothing was changed; try again soon.",
+            retry_after_s=RETRY_AFTER_S,
+        )
+    )
 
 
 def _fleet() -> dict[str, Any]:

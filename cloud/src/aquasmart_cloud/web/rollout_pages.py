@@ -16,7 +16,7 @@ from aquasmart_cloud.store import bundles, rollout_view, rollouts, zones
 from aquasmart_cloud.store.rollouts import RolloutError
 
 from . import pages, rollout_words
-from .answers import log, now_ms, trace_id
+from .answers import now_ms
 from .auth import form_token, require_own_form, require_own_token, require_person
 from .callers import PERSON, occasion
 from .patience import PatientSocket
@@ -37,10 +37,7 @@ blueprint.register_error_handler(Refusal, pages.in_words)
 def refused(error: CloudError) -> ResponseReturnValue:
     """What the command line would say in two lines; a broken database is nobody's fault here."""
     if isinstance(error, DatabaseError):
-        log.error("%s (%s) trace=%s", error, error.hint, trace_id())
-        return pages.in_words(
-            Refusal("unavailable", "The database cannot be used now. Nothing was changed.", retry_after_s=5)
-        )
+        return pages.database_failed(error)
     return pages.in_words(Refusal("invalid", f"{error}. {error.hint}".strip()))
 
 
