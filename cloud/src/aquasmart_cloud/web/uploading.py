@@ -17,6 +17,8 @@ from aquasmart_cloud.core.problems import Refusal
 PIECE_BYTES = 256 * 1024
 MOST_FIELD_BYTES = 4_096
 MOST_FIELDS = 20
+LONGEST_BOUNDARY = 200
+"""RFC 2046 allows 70 characters; some programs draw longer ones, now and then."""
 BROKE_OFF = "The form broke off. Nothing of it was kept; send it again."
 
 
@@ -26,7 +28,7 @@ class Upload:
     def __init__(self, most_bytes: int) -> None:
         """`most_bytes`: of the whole request; its form around the file is some hundred bytes."""
         boundary = request.mimetype_params.get("boundary", "")
-        if request.mimetype != "multipart/form-data" or not 1 <= len(boundary) <= 70:
+        if request.mimetype != "multipart/form-data" or not 1 <= len(boundary) <= LONGEST_BOUNDARY:
             raise Refusal("http", "A form with a file is wanted here.", status=415)
         request.max_content_length = most_bytes
         self._decoder = MultipartDecoder(boundary.encode(), max_form_memory_size=None, max_parts=MOST_FIELDS)
