@@ -8,6 +8,7 @@ import re
 import signal
 import socket
 import subprocess
+from contextlib import closing
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -57,18 +58,17 @@ class Door:
         self, path: str, *, form: dict[str, str] | None = None, headers: dict[str, str] | None = None
     ) -> tuple[int, str, dict[str, str]]:
         """Status, text and headers of an answer; keeps the session as a browser does."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
         sent = dict(headers or {})
         if self.cookie:
             sent["Cookie"] = self.cookie
-        if form is None:
-            connection.request("GET", path, headers=sent)
-        else:
-            sent["Content-Type"] = "application/x-www-form-urlencoded"
-            connection.request("POST", path, urlencode(form), sent)
-        answer = connection.getresponse()
-        text, said = answer.read().decode(), dict(answer.getheaders())
-        connection.close()
+        with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)) as connection:
+            if form is None:
+                connection.request("GET", path, headers=sent)
+            else:
+                sent["Content-Type"] = "application/x-www-form-urlencoded"
+                connection.request("POST", path, urlencode(form), sent)
+            answer = connection.getresponse()
+            text, said = answer.read().decode(), dict(answer.getheaders())
         if "Set-Cookie" in said:
             self.cookie = said["Set-Cookie"].partition(";")[0]
         return answer.status, text, said

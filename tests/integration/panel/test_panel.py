@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 import json
 import os
+import signal
 import sqlite3
 import stat
 import subprocess
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import Any
@@ -90,6 +95,31 @@ def test_a_network_that_is_not_its_own_is_refused(make_world: Callable[..., Worl
             assert eventually(lambda path=path: door.ask(path)[0], "an answer") == 403  # type: ignore[misc]
     finally:
         door.close()
+
+
+def test_it_ends_at_once_while_many_are_asking(make_door: MakeDoor) -> None:
+    """A signal that meets the server in the middle of a connection is not that connection's fault to swallow."""
+    _, door = make_door(running=False)
+    for _ in range(5):
+        asking = threading.Event()
+        asking.set()
+        browsers = [threading.Thread(target=_ask_until, args=(door, asking)) for _ in range(4)]
+        for each in browsers:
+            each.start()
+        time.sleep(0.3)
+        os.kill(door.pid, signal.SIGTERM)
+        status = door.ended()
+        asking.clear()
+        opened(door)
+        for each in browsers:
+            each.join()
+        assert status == 0
+
+
+def _ask_until(door: Door, asking: threading.Event) -> None:
+    while asking.is_set():
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            door.ask("/static/panel.css")
 
 
 def test_metrics_are_the_commands(make_door: MakeDoor) -> None:

@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Sequence
+from typing import Any
 
 from waitress.server import create_server  # type: ignore[import-untyped]
 
@@ -23,10 +24,6 @@ FIRST_FD = 3
 """Where systemd puts the sockets that it hands over (sd_listen_fds(3))."""
 THREADS = 2
 LOOK_EVERY_S = 0.5
-
-
-class _Ended(Exception):
-    """SIGTERM, or nobody there for long."""
 
 
 def run_panel(config: Config, listen: str | None) -> None:
@@ -56,23 +53,48 @@ def run_panel(config: Config, listen: str | None) -> None:
         ident=None,
         clear_untrusted_proxy_headers=True,
     )
-    signal.signal(signal.SIGTERM, _end)
-    signal.signal(signal.SIGINT, _end)
-    idle = threading.Thread(target=asked.watch, args=(config.panel.idle_stop_s,), daemon=True)
+    end = _End()
     watchdog.ready()
     where = ", ".join(_names(sockets))
     watchdog.status(f"ready at {where}; ends when nobody has asked for {config.panel.idle_stop_s:g} s")
-    idle.start()
+    threading.Thread(target=asked.watch, args=(config.panel.idle_stop_s, end), daemon=True).start()
+    threading.Thread(target=_serve, args=(server, end), daemon=True).start()
+    broken = end.wait() == _End.BROKEN
+    watchdog.stopping()
+    if broken:
+        raise StationError(Phrase("the panel's server ended by itself"), hint=Phrase("It is started again by itself."))
+
+
+class _End:
+    """SIGTERM, SIGINT, nobody there for long, or the server gone: whichever is told first.
+
+    A pipe, and nothing raised: waitress takes an exception that a signal's handler raises inside its loop for the fault
+    of the connection in hand, logs it and goes on, and the signal is lost.
+    """
+
+    ASKED, BROKEN = b".", b"!"
+
+    def __init__(self) -> None:
+        self._waits, self._tells = os.pipe()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda _number, _frame: self.tell(self.ASKED))
+
+    def tell(self, why: bytes) -> None:
+        os.write(self._tells, why)
+
+    def wait(self) -> bytes:
+        return os.read(self._waits, 1)
+
+
+def _serve(server: Any, end: _End) -> None:
     try:
         server.run()
-    except _Ended:
-        watchdog.stopping()
     finally:
-        server.close()
+        end.tell(_End.BROKEN)
 
 
 class _LastAsked:
-    """When somebody last asked. `watch` ends the process's service when that is long ago."""
+    """When somebody last asked. `watch` tells when that is long ago."""
 
     def __init__(self) -> None:
         self._at_s = time.monotonic()
@@ -80,14 +102,10 @@ class _LastAsked:
     def now(self) -> None:
         self._at_s = time.monotonic()
 
-    def watch(self, idle_stop_s: float) -> None:
+    def watch(self, idle_stop_s: float, end: _End) -> None:
         while time.monotonic() - self._at_s < idle_stop_s:
             time.sleep(LOOK_EVERY_S)
-        os.kill(os.getpid(), signal.SIGTERM)
-
-
-def _end(_number: int, _frame: object) -> None:
-    raise _Ended
+        end.tell(_End.ASKED)
 
 
 def _handed_over() -> list[socket.socket]:
