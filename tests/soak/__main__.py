@@ -165,7 +165,10 @@ def main() -> int:
     chosen = _chosen()
     seed = secrets.randbelow(1 << 32) if chosen.seed is None else chosen.seed
     first, count = (chosen.first, chosen.sequences) if chosen.only is None else (chosen.only, 1)
-    folder = chosen.keep or Path(tempfile.mkdtemp(prefix="aquasmart-soak-"))
+    if chosen.keep:
+        chosen.keep.mkdir(parents=True, exist_ok=True)
+    # A folder of this run's own: one that was interrupted and goes on must not meet what it left.
+    folder = Path(tempfile.mkdtemp(prefix="aquasmart-soak-", dir=chosen.keep))
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         soak = Soak(seed, range(first, first + count), folder=folder, journal=Journal(chosen.results), told=sys.stdout)

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
+from functools import partial
 from io import StringIO
 from pathlib import Path
 from threading import Thread
@@ -178,12 +179,17 @@ def test_a_worker_that_dies_has_failed_its_sequence(tmp_path: Path) -> None:
 def test_an_interrupted_run_says_how_to_go_on_and_leaves_no_process(tmp_path: Path) -> None:
     words = ["--seed", "5", "--sequences", "2", "--jobs", "1", "--results", str(tmp_path / "results.jsonl")]
     line = [sys.executable, "-m", "tests.soak", *words, "--keep", str(tmp_path / "run")]
-    with subprocess.Popen(line, stdout=subprocess.PIPE, text=True) as run:
-        station = tmp_path / "run" / "worker-0" / "sequence-0" / "station"
-        eventually(station.exists, "the worker in its sequence")
-        run.send_signal(signal.SIGTERM)
-        assert run.stdout is not None
-        said = run.stdout.read()
-    assert run.returncode == 130
-    assert f"interrupted after 0 of 2 sequences; the same command goes on from {words[-1]}" in said
+    for number in (1, 2):
+        with subprocess.Popen(line, stdout=subprocess.PIPE, text=True) as run:
+            begun = partial(_begun, tmp_path / "run", number)
+            eventually(begun, f"the worker of run {number} in its sequence")
+            run.send_signal(signal.SIGTERM)
+            assert run.stdout is not None
+            said = run.stdout.read()
+        assert run.returncode == 130
+        assert f"interrupted after 0 of 2 sequences; the same command goes on from {words[-1]}" in said
     eventually(lambda: not running_in(tmp_path), "everything ended that it had started", timeout_s=10)
+
+
+def _begun(folder: Path, runs: int) -> bool:
+    return len(list(folder.glob("*/worker-0/sequence-0/station"))) == runs
