@@ -13,7 +13,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 export PORT STATE ROWS
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run outage outage-over test test-unit check lint typecheck layers format bench deb hil-test manual translations test-system mutation soak power-cut screenshots package-check yocto-check lock clean
+.PHONY: help setup run outage outage-over test test-unit check lint typecheck layers format bench deb hil-test manual translations test-system mutation soak power-cut screenshots package-check yocto-check image-smoke lock clean
 
 help: ## List the verbs
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  \033[36m%-15s\033[0m %s\n", $$1, $$2}'
@@ -109,6 +109,9 @@ soak: $(VENV)/dev.stamp ## Random faults against the real processes, N sequences
 
 yocto-check: $(VENV)/dev.stamp ## The Yocto layer on checkouts of the layers it builds on (ROOT=folder, MACHINES, STAGES), docs/yocto-check.md
 	@$(BIN)/python -m tests.yocto $(if $(ROOT),--root "$(ROOT)") $(if $(MACHINES),--machines $(MACHINES)) $(if $(STAGES),--stages $(STAGES)) $(ARGS)
+
+image-smoke: $(VENV)/dev.stamp ## Boot an image for qemuarm64: provision, count, update, roll back (IMAGE=….wic, KEYS=folder; without them a stand-in), build/image-smoke.json
+	@$(BIN)/python -m tests.image $(if $(IMAGE),"$(IMAGE)") $(if $(KEYS),--keys "$(KEYS)") $(ARGS)
 
 screenshots: $(VENV)/dev.stamp ## Renew the pictures in docs/ from the browser test
 	@AQUASMART_SCREENSHOTS=docs/images $(BIN)/python -m pytest tests/browser -q

@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.needs("nspawn")]
 
 MakeStation = Callable[..., Station]
 UNIT = "aquasmart-provision.service"
-WIFI = "correct horse; battery"
+WIFI, PIN = "correct horse; battery", "271828"
 
 
 def on_the_boot_partition(station: Station) -> tuple[Path, str]:
@@ -27,7 +27,7 @@ def on_the_boot_partition(station: Station) -> tuple[Path, str]:
         (root / "etc/aquasmart" / name).unlink()
     boot = root / "boot/firmware/aquasmart.toml"
     boot.parent.mkdir(parents=True)
-    boot.write_text(text + f'[network.wifi]\nssid = "Kiosk"\npassword = "{WIFI}"\n')
+    boot.write_text(text + f'[network.wifi]\nssid = "Kiosk"\npassword = "{WIFI}"\n[access]\npin = "{PIN}"\n')
     return boot, key
 
 
@@ -56,9 +56,13 @@ def test_a_file_on_the_boot_partition_makes_a_station(make_station: MakeStation,
     assert [(path.read_text().strip(), stat.S_IMODE(path.stat().st_mode)) for path in keys] == [(key, 0o600)]
     wifi = root / "etc/NetworkManager/system-connections/aquasmart-wifi.nmconnection"
     assert (stat.S_IMODE(wifi.stat().st_mode), f"psk={WIFI}\n" in wifi.read_text()) == (0o600, True)
+    # The page's user reads the PIN's hash, and nobody else but root.
+    pin = station.machine.run("stat", "--format=%U %G %a", "/etc/aquasmart/panel.pin").stdout.strip()
+    assert pin == "root aquasmart-panel 640"
     readable = boot.read_text() + beside(boot) + station.journal("-u", UNIT)
     assert key not in readable
     assert WIFI not in readable
+    assert PIN not in readable
     assert f"station      {station.id}" in beside(boot)
     # Before the network and before whatever of the station starts.
     before = set(station.shown(UNIT, "Before").split())

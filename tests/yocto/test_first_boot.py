@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -108,18 +107,15 @@ def test_time_servers_of_a_network_come_and_go_with_it(station: Appliance) -> No
 
 
 def test_the_boot_unit_may_do_all_of_it_without_a_capability(station: Appliance) -> None:
-    """As root without any, in the groups that the unit names; the remounts are what the image's drop-in does."""
+    """As root without any, in the groups that the unit names; the remounts are what its unit does."""
     unit = (REPOSITORY / "systemd/aquasmart-provision.service").read_text()
     groups = section(unit, "Service")["SupplementaryGroups"]
     number = station.run("getent", "group", groups).stdout.split(":")[2]
-    drop_in = (FILES / "etc/provision.conf").read_text()
-    before, after = (
-        re.search(rf"^{name}=\+(.*)$", drop_in, re.MULTILINE)[1] for name in ("ExecStartPre", "ExecStopPost")
-    )
-    station.run(*before.split())
+    writable = section((FILES / "units/aquasmart-boot-writable.service").read_text(), "Service")
+    station.run(*writable["ExecStart"].split())
     bare = ["setpriv", "--bounding-set=-all", "--inh-caps=-all", f"--groups={number}"]
     said = station.run(*bare, "/usr/bin/aquasmart", "provision", "--at-boot", check=False)
-    station.run(*after.split())
+    station.run(*writable["ExecStop"].split())
     assert said.returncode == 0, said.stdout + said.stderr
     assert station.run("stat", "--format=%U:%G", "/etc/aquasmart/panel.pin").stdout == "root:aquasmart-panel\n"
     assert "271828" not in station.run("cat", "/boot/firmware/aquasmart.toml").stdout

@@ -60,9 +60,12 @@ class Apt:
         return sorted(folder.glob("*.deb"))
 
 
-def foreign_debian(apt: Apt) -> Path:
-    """The folder of a Debian for `apt`'s architecture; never to be booted itself. Raises Unbuildable, NoRootfs."""
-    base = debian()
+def foreign_debian(apt: Apt, *more: str) -> Path:
+    """The folder of a Debian for `apt`'s architecture, with `more` packages; never to be booted itself.
+
+    Raises Unbuildable, NoRootfs.
+    """
+    base = debian(None, *more)
     target = cache_folder() / f"{base.name}-{apt.architecture}-{parts.digest(Path(__file__).read_text())}"
     if not target.exists():
         for former in cache_folder().glob(f"{base.name}-{apt.architecture}-*"):
