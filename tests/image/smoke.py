@@ -187,6 +187,8 @@ class Smoke:
             eventually(lambda: key not in card.get("aquasmart.toml"), "the key is wiped from the boot partition", 60.0)
             assert PIN not in card.get("aquasmart.toml")
             assert f"station      {STATION}" in card.get("aquasmart-provision.txt")
+            said = self.console.ask("systemctl status aquasmart-boot-writable.service")
+            assert "inactive (dead)" in said, f"the boot partition is still writable:\n{said}"
             entry["version"] = slots["image"]["version"]
 
     def _count(self) -> None:

@@ -21,6 +21,7 @@ from tests.soak.journal import Journal, read
 from tests.soak.kinds import STRIKES
 from tests.soak.plan import ENOUGH, KINDS, STATES, plan
 from tests.soak.report import LEAST_FAULTS, Report, replay
+from tests.soak.worker import BROKEN
 
 
 def result(index: int, seed: int = 5, *, failure: str = "", commit: str = "c0ffee") -> dict[str, Any]:
@@ -173,6 +174,14 @@ def test_a_worker_that_dies_has_failed_its_sequence(tmp_path: Path) -> None:
     assert [fault.partition(";")[0] for fault in read([path]).faults()][:1] == [
         "sequence 0 failed: the worker died with status -9"
     ]
+
+
+def test_a_worker_that_cannot_make_its_house_ends_instead_of_waiting(tmp_path: Path) -> None:
+    line = [sys.executable, "-m", "tests.soak.worker", "5", "1", str(tmp_path / "run"), str(tmp_path / "no-template")]
+    with subprocess.Popen(line, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as worker:
+        assert worker.wait(60) == BROKEN
+        assert worker.stderr is not None
+        assert "no-template" in worker.stderr.read()
 
 
 @pytest.mark.e2e

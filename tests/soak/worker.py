@@ -6,6 +6,7 @@ A line tells it a sequence's number, a line its result; in whatever order they e
 from __future__ import annotations
 
 import json
+import os
 import queue
 import sys
 import threading
@@ -19,6 +20,8 @@ from .plan import plan
 from .sequence import Result, run
 
 TELLING = threading.Lock()
+BROKEN = 70
+"""Exit status where one of its threads cannot go on: the run then knows what it was at, instead of waiting for ever."""
 
 
 def main(seed: int, jobs: int, numbers: TextIO, folder: Path, template: Path) -> None:
@@ -45,6 +48,12 @@ def main(seed: int, jobs: int, numbers: TextIO, folder: Path, template: Path) ->
             thread.join()
 
 
+def _fall(fault: threading.ExceptHookArgs) -> None:
+    threading.__excepthook__(fault)
+    sys.stderr.flush()
+    os._exit(BROKEN)
+
+
 def _tell(result: Result) -> None:
     said = vars(result) | {"fired": [[card.kind, card.state, times] for card, times in result.fired.items()]}
     with TELLING:
@@ -53,6 +62,7 @@ def _tell(result: Result) -> None:
 
 
 if __name__ == "__main__":
+    threading.excepthook = _fall
     try:
         main(int(sys.argv[1]), int(sys.argv[2]), sys.stdin, Path(sys.argv[3]), Path(sys.argv[4]))
     except KeyboardInterrupt:
