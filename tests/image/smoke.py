@@ -192,12 +192,12 @@ class Smoke:
             entry["version"] = slots["image"]["version"]
 
     def _count(self) -> None:
-        with self.told.step("reads its meter, delivers, marks itself good") as entry:
+        with self.told.step("reads its meter, delivers, marks itself good"):
             eventually(lambda: self.books.events() > 0, "the first events in the cloud", BOOT_S)
             eventually(lambda: self._meter_state()["state"] == "ok", "the meter is read", 120.0, 3.0)
             self.meter.flow("steady", 8.0)
             self._await_delivered(20)
-            entry["highest_good"] = self._await_good()["highest_good"]
+            self._await_good()
         with self.told.step("the data partition has grown to the card") as entry:
             room_mib = self._status()["disk"]["free_bytes"] >> 20
             entry["mib"] = room_mib
@@ -249,7 +249,6 @@ class Smoke:
             self.meter.flow("steady", 8.0)
             slots = self._await_good()
             assert (slots["booted"], slots["image"]["number"]) == ("B", self.number + 1), slots
-            assert slots["highest_good"] == self.number + 1
             self._await_delivered(20)
             entry["number"] = slots["image"]["number"]
 
