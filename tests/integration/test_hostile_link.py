@@ -131,7 +131,9 @@ def test_a_network_that_only_lies_is_shown_and_holds_nothing(world: World, what:
 
 def test_an_answer_to_another_request_is_not_taken(world: World) -> None:
     _flowing(world)
-    genuine = next(exchange for exchange in world.ingests() if exchange.status == 200)
+    genuine = eventually(
+        lambda: next((exchange for exchange in world.ingests() if exchange.status == 200), None), "an answer recorded"
+    )
     world.relay.inject(*[Fault("replayed answer", forward=False, answer=genuine.delivered)] * 3)
     eventually(lambda: world.relay.pending_faults() < 3, "a replayed answer")
     marks = world.log.acknowledged()
