@@ -249,6 +249,7 @@ class Smoke:
             self.meter.flow("steady", 8.0)
             slots = self._await_good()
             assert (slots["booted"], slots["image"]["number"]) == ("B", self.number + 1), slots
+            assert slots["highest_good"] == self.number + 1, slots
             self._await_delivered(20)
             entry["number"] = slots["image"]["number"]
 

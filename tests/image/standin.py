@@ -147,6 +147,8 @@ def _seal(root: Path) -> None:
     (root / "etc/machine-id").write_text("")
     (root / "etc/fstab").write_text("")
     (root / "etc/hostname").write_text("aquasmart\n")
+    # The image has nss-myhostname for it.
+    (root / "etc/hosts").write_text("127.0.0.1 localhost\n127.0.1.1 aquasmart\n")
     shadow = root / "etc/shadow"
     for line in shadow.read_text().splitlines():
         if line.split(":")[1][:1] not in {"*", "!"}:

@@ -50,7 +50,8 @@ def test_the_cloud_out_of_reach_does_not_count_against_an_image(world: World, tm
     assert files.highest_good() == 12
     assert files.marked_good()
     assert said[-1] == "image 1.4.0 (number 12) is good"
-    assert (tmp_path / "update/highest-good").stat().st_mode & 0o077 == 0
+    assert (tmp_path / "update/highest-good").stat().st_mode & 0o777 == 0o644, "a technician reads it"
+    assert (tmp_path / "update").stat().st_mode & 0o777 == 0o711
     files.record_good(11)
     assert files.highest_good() == 12, "it never falls"
 

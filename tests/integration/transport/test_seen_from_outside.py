@@ -111,6 +111,8 @@ def test_a_station_that_does_not_run_says_so(make_world: MakeWorld) -> None:
     world = make_world(execed=True)
     world.start()
     world.await_flow(5)
+    # Asked to stop before it has begun, it has shown nothing that could be looked at afterwards.
+    eventually(lambda: scraped(world)["aquasmart_sync_state"].value(state="online") == 1, "sync shows itself")
     world.site.stop("sync")
     world.site.kill("reader")
     page = scraped(world)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import stat
 from pathlib import Path
 
 
@@ -45,3 +47,23 @@ def hand_to_folders_owner(path: Path) -> None:
     if os.geteuid() == 0:
         folder = path.parent.stat()
         os.chown(path, folder.st_uid, folder.st_gid)
+
+
+def make_shared(path: Path) -> None:
+    """Make a database's file writable for its folder's group, where the folder is a shared one (mode 2770); make it
+    where it is missing. Never raises: on a missing folder, a full or a read-only disk, SQLite says what is the matter.
+
+    SQLite itself never gives the group that right, and gives its -wal and -shm what the file has, whoever makes them. A
+    reader of the group makes them where the services have just closed theirs: without the group's right they would be
+    its own, and no service could write any more.
+    """
+    with contextlib.suppress(OSError):
+        mode = path.parent.stat().st_mode
+        if not (mode & stat.S_ISGID and mode & stat.S_IWGRP):
+            return
+        with contextlib.suppress(FileExistsError):
+            # Never opened where it exists: closing it would drop the locks that SQLite has on it in this process.
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o660))
+            hand_to_folders_owner(path)
+        if stat.S_IMODE(path.stat().st_mode) != 0o660:
+            path.chmod(0o660)

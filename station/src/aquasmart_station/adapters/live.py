@@ -15,6 +15,7 @@ from typing import Any
 
 from ..core.phrases import packed, unpacked
 from ..core.showing import MeterState, ServiceState
+from .durable_files import make_shared
 
 PHRASES = "phrases"
 """Beside the figures: the same sentences with their values, for who shows them in another language."""
@@ -32,15 +33,19 @@ class LiveBoard:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._connection: sqlite3.Connection | None = None
+        self.fault = ""
+        """Why nothing could be shown the last time; empty where it was."""
 
     def show(self, table: str, state: ServiceState, meters: list[MeterState] | None = None) -> bool:
         """Replace what is shown; False where it could not be written."""
         for _ in range(2):
             try:
                 self._write(table, state, meters or [])
-            except (sqlite3.Error, OSError):
+            except (sqlite3.Error, OSError) as fault:
                 self.close()
+                self.fault = str(fault)
             else:
+                self.fault = ""
                 return True
         return False
 
@@ -143,23 +148,44 @@ def _read(text: str, written: str) -> tuple[dict[str, Any], str]:
     return figures, unpacked(phrases.get(""), text)
 
 
+def why_unread(path: Path, table: str) -> str:
+    """Why what a service shows cannot be read, in SQLite's words; empty where it can, or where there is nothing."""
+    assert table in {"reader_state", "sync_state"}
+    try:
+        _read_rows(path, f"SELECT 1 FROM {table}")  # noqa: S608
+    except sqlite3.Error as fault:
+        return str(fault)
+    return ""
+
+
 def _open(path: Path) -> sqlite3.Connection:
     path.parent.mkdir(parents=True, exist_ok=True)
+    # Before SQLite makes it: who looks at it is of the folder's group, and may be the one who makes its -shm.
+    make_shared(path)
     connection = sqlite3.connect(path, timeout=0.5, isolation_level=None)
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = OFF")
-    connection.executescript(resources.files("aquasmart_station.adapters.sql").joinpath("live_0001.sql").read_text())
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = OFF")
+        script = resources.files("aquasmart_station.adapters.sql").joinpath("live_0001.sql")
+        connection.executescript(script.read_text())
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 
 def _rows(path: Path, query: str) -> list[tuple[Any, ...]]:
-    if not path.exists():
-        return []
     try:
-        connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=0.5)
-        try:
-            return connection.execute(query).fetchall()
-        finally:
-            connection.close()
+        return _read_rows(path, query)
     except sqlite3.Error:
         return []
+
+
+def _read_rows(path: Path, query: str) -> list[tuple[Any, ...]]:
+    if not path.exists():
+        return []
+    connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=0.5)
+    try:
+        return connection.execute(query).fetchall()
+    finally:
+        connection.close()

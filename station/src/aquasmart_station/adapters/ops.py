@@ -7,16 +7,14 @@ times a second, and neither waits for the other. Only opening, transactions and 
 from __future__ import annotations
 
 import contextlib
-import os
 import sqlite3
-import stat
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ..core.errors import Fenced, OpsError
 from ..core.phrases import Phrase
-from .durable_files import hand_to_folders_owner
+from .durable_files import make_shared
 from .log_file import damaged_text, run_script
 
 SCHEMA_VERSION = 2
@@ -106,7 +104,7 @@ class OpsFile:
 
     def _open(self) -> sqlite3.Connection:
         if self._connection is None:
-            _make_shared(self.path)
+            make_shared(self.path)
             connection = sqlite3.connect(self.path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
             try:
                 connection.text_factory = damaged_text
@@ -125,21 +123,6 @@ class OpsFile:
         if kind is OpsDamaged:
             hint = Phrase("Sync sets the file aside and begins a new one.")
         return kind(f"{self.path}: {fault}", hint=hint)
-
-
-def _make_shared(path: Path) -> None:
-    """Make the file where it is missing: writable for the folder's group where the folder is a shared one (mode 2770).
-    SQLite itself never gives the group that right, and gives its -wal and -shm what the file has."""
-    with contextlib.suppress(OSError):  # a missing folder, a full or read-only disk: SQLite says so
-        mode = path.parent.stat().st_mode
-        shared = bool(mode & stat.S_ISGID and mode & stat.S_IWGRP)
-        if shared and not path.exists():
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o660)
-            try:
-                os.fchmod(descriptor, 0o660)
-                hand_to_folders_owner(path)
-            finally:
-                os.close(descriptor)
 
 
 def _set_up(connection: sqlite3.Connection) -> None:

@@ -49,20 +49,30 @@ class UpdateFiles:
 
     def highest_good(self) -> int:
         """0 where nothing was marked good yet, or the file holds no number: the image's own is the floor then."""
+        return self.readable_highest_good() or 0
+
+    def readable_highest_good(self) -> int | None:
+        """As `highest_good`; None where this process may not read it: it is not known then, and not 0."""
         try:
             return number_of((self._state / "highest-good").read_text(encoding="ascii", errors="replace"))
+        except PermissionError:
+            return None
         except (OSError, UpdateError):
             return 0
 
     def record_good(self, number: int) -> None:
-        """Raise the highest good number, durably; it never falls. Raises OSError."""
+        """Raise the highest good number, durably; it never falls. No secret: a technician reads it. Raises OSError."""
         if number > self.highest_good():
-            self._state.mkdir(mode=0o700, parents=True, exist_ok=True)
-            write_durably(self._state / "highest-good", f"{number}\n", 0o600)
+            self._make_folder()
+            write_durably(self._state / "highest-good", f"{number}\n", 0o644)
+
+    def _make_folder(self) -> None:
+        # Its names are root's; who knows one may read what is for all.
+        self._state.mkdir(mode=0o711, parents=True, exist_ok=True)
 
     def expect(self, number: int, meters: list[str]) -> None:
         """Before an installation: these meters the new image must read. Raises OSError."""
-        self._state.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._make_folder()
         write_durably(self._state / "trial.json", json.dumps({"number": number, "meters": meters}) + "\n", 0o600)
 
     def expected(self, number: int) -> frozenset[str]:

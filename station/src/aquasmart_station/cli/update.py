@@ -117,8 +117,10 @@ def status(*, as_json: bool) -> None:
 
 def _show(document: dict[str, Any]) -> None:
     click.echo(_running(document))
-    floor = max(document["highest_good"], document["image"]["number"])
+    floor = max(document["highest_good"] or 0, document["image"]["number"])
     click.echo(tr("floor   a bundle must have a number above {floor}", floor=floor))
+    if document["highest_good"] is None:
+        click.echo(tr("        and above the highest that was ever good here, which only root can read"))
     if document["slots"]:
         slots = table(tr("slot"), "", tr("version"), tr("number"), tr("installed"))
         for slot in document["slots"]:

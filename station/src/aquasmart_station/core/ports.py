@@ -146,7 +146,10 @@ class DegradedReasons(Protocol):
 
 
 class LiveDisplay(Protocol):
-    """Where a service shows what it does; False where that could not be written."""
+    """Where a service shows what it does; False where that could not be written, and `fault` says why."""
+
+    @property
+    def fault(self) -> str: ...
 
     def show(self, table: str, state: ServiceState, meters: list[MeterState] | None = None) -> bool: ...
 

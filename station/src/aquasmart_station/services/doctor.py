@@ -27,7 +27,7 @@ from ..core.degraded import words
 from ..core.errors import LogError, OpsError
 from ..core.phrases import Phrase, counted, joined, sentences
 from ..core.showing import ago, state_words
-from .report import operations_waiting, running_state
+from .report import nothing_shown, operations_waiting, running_state
 
 Verdict = Literal["ok", "warning", "fault"]
 SOON_DAYS = 30
@@ -235,7 +235,10 @@ def _services(config: Config) -> Iterator[Finding]:
         state = running_state(said)
         unit = f"aquasmart-{service}"
         if said is None or state in {"not-running", "stopped"}:
-            yield Finding(service, "fault", state_words(state), f"systemctl start {unit}; journalctl -u {unit}")
+            text = state_words(state)
+            if said is None:
+                text = joined(": ", (text, nothing_shown(config.live_path, f"{service}_state")))
+            yield Finding(service, "fault", text, f"systemctl start {unit}; journalctl -u {unit}")
             continue
         reasons = said.figures.get("degraded") or []
         if state in {"running", "online", "starting"} and not reasons:

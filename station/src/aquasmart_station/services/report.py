@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..adapters import config_rows, notice_rows, operation_rows
-from ..adapters.live import read_meters, read_service
+from ..adapters.live import read_meters, read_service, why_unread
 from ..adapters.log_space import limits
 from ..adapters.log_view import LogView, StreamStanding, Usage
 from ..adapters.ops import OpsFile
@@ -136,9 +136,16 @@ def _meter(name: str, standings: Sequence[StreamStanding], live: MeterState | No
 def _service(path: Path, table: str, mono_ms: int) -> dict[str, Any]:
     said: ServiceState | None = read_service(path, table)
     if said is None:
-        return {"state": "not-running", "text": Phrase("has not run since the machine started")}
+        return {"state": "not-running", "text": nothing_shown(path, table)}
     age_ms = mono_ms - said.beat_mono_ms
     return {"state": running_state(said), "text": said.text, "beat_age_ms": max(0, age_ms), **said.figures}
+
+
+def nothing_shown(path: Path, table: str) -> str:
+    """Why a service shows nothing: it has not run, or what it shows cannot be read."""
+    if fault := why_unread(path, table):
+        return Phrase("what it shows cannot be read: {path}: {fault}", path=path, fault=fault)
+    return Phrase("has not run since the machine started")
 
 
 def running_state(said: ServiceState | None) -> str:

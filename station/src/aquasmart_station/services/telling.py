@@ -26,6 +26,12 @@ class TellingDisplay:
         self._degraded: frozenset[str] = frozenset()
         self._difference = ""
         self._meters: dict[str, str] = {}
+        self._shows = True
+
+    @property
+    def fault(self) -> str:
+        """The display's own."""
+        return self._display.fault
 
     def show(self, table: str, state: ServiceState, meters: list[MeterState] | None = None) -> bool:
         """As the display's own; what has changed since the last call is told first."""
@@ -34,7 +40,21 @@ class TellingDisplay:
         self._tell_difference(state.figures)
         for meter in meters or ():
             self._tell_meter(meter)
-        return self._display.show(table, state, meters)
+        shows = self._display.show(table, state, meters)
+        self._tell_display(shows)
+        return shows
+
+    def _tell_display(self, shows: bool) -> None:
+        """A display that stays dark has only the journal to say so; the work itself goes on."""
+        if shows == self._shows:
+            return
+        self._shows = shows
+        if shows:
+            self._say(INFO, "what this service does is shown again", {"display": "ok"})
+        else:
+            fault = self._display.fault
+            message = f"what this service does cannot be shown (aquasmart status, panel): {fault}"
+            self._say(WARNING, message, {"display": "dark", "reason": fault})
 
     def _tell_state(self, shown: ServiceState) -> None:
         if shown.state == self._state:

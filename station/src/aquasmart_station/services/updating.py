@@ -127,7 +127,7 @@ def update_status(files: UpdateFiles, slots: SlotStatus | None) -> dict[str, Any
     shown = [] if slots is None else [slot.document() for slot in slots.slots]
     return {
         "image": _image(image),
-        "highest_good": files.highest_good(),
+        "highest_good": files.readable_highest_good(),
         "boot": files.boot() or "normal",
         "marked_good": files.marked_good(),
         "on_trial": files.on_trial(),
