@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import socket
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -40,6 +42,8 @@ linger_s = 0.5
 heartbeat_s = 5
 [access]
 pin = "{pin}"
+[update]
+ask_s = 20
 [[meters]]
 id = "tap-1"
 driver = "pulse"
@@ -47,6 +51,13 @@ port = "{meter_port}"
 k_factor = 450
 nonvolatile = true
 """
+
+
+def _window() -> str:
+    """A maintenance window whose first half, in which each station has its own time, has just passed."""
+    now = datetime.now(UTC)
+    begin, end = now - timedelta(hours=3), now + timedelta(hours=3)
+    return f"{begin:%H:%M}-{end:%H:%M}"
 
 
 @dataclass
@@ -102,6 +113,7 @@ class Smoke:
             self._update()
             self._roll_back()
             self._power_cut()
+            self._rolled_out()
             self._settle()
 
     # The stick, made before anything is booted
@@ -111,7 +123,7 @@ class Smoke:
         slot = card.slot(self.folder / "slot.ext4")
         package = cards.package_in(slot)
         self.number = int(cards.image_json(slot)["number"])
-        good, bad = self.number + 1, self.number + 2
+        good, bad, offered = self.number + 1, self.number + 2, self.number + 3
         foreign = make_keys(self.folder / "foreign-keys", "foreign")
         compatible = str(cards.image_json(slot)["compatible"])
         made = {
@@ -127,6 +139,8 @@ class Smoke:
         for name, path in made.items():
             run("mcopy", "-i", stick, path, f"::{name}.raucb")
             path.unlink()
+        self.offered = self._bundle(slot, offered, self.keys, {})
+        """By no stick: what the cloud rolls out."""
         slot.unlink()
         return stick
 
@@ -278,6 +292,43 @@ class Smoke:
             self.console.wait(r"aquasmart: slot B, good", 120.0)
             self._sign_in()
             self._await_delivered(20, BOOT_S)
+
+    def _operator(self, *words: str) -> dict[str, Any]:
+        """What an operator does at the cloud."""
+        return dict(json.loads(self.cloud.site.cloud(*words, "--json")))
+
+    def _rolled_out(self) -> None:
+        number = self.number + 3
+        console = self.console
+        assert console is not None
+        with self.told.step("a roll-out is offered, and waits while water runs"):
+            compatible = str(self._update_status()["image"]["compatible"])
+            words = ("--version", f"{number}.0.0", "--number", str(number), "--compatible", compatible)
+            bundle = self._operator("bundle", "add", str(self.offered), *words)
+            self._operator("station", "group", STATION, "smoke")
+            started = self._operator("rollout", "start", bundle["sha256"], "--group", "smoke", "--window", _window())
+            rollout = str(started["rollout_id"])
+            agent = "systemctl status aquasmart-update.service --no-pager"
+            eventually(lambda: "water runs" in console.ask(agent), "the agent waits for the tap", 240.0, 5.0)
+        with self.told.step("fetched once the tap is shut, installed, started"):
+            self.meter.flow("idle", 8.0)
+            eventually(lambda: self._told_of(rollout, "downloaded"), "the bundle is fetched", INSTALL_S, 3.0)
+            console.wait(r"aquasmart: slot A, on trial, try 3", INSTALL_S + BOOT_S)
+        with self.told.step("and kept, and told to the cloud, with nobody there") as entry:
+            self.meter.flow("steady", 8.0)
+            eventually(lambda: self._told_of(rollout, "good"), "the cloud knows it as good", BOOT_S + TRIAL_S, 3.0)
+            self._sign_in()
+            slots = self._update_status()
+            assert (slots["booted"], slots["image"]["number"], slots["marked_good"]) == ("A", number, True), slots
+            assert self._operator("rollout", "show", rollout)["state"] == "finished"
+            self._await_delivered(20)
+            entry["number"] = number
+
+    def _told_of(self, rollout: str, state: str) -> bool:
+        """Whether the station has told the cloud that it was so far."""
+        found = self._operator("operations", "list", STATION)["operations"]
+        results = [each["payload"] for each in found if each["type"] == "update_result"]
+        return any(str(each["rollout_id"]) == rollout and each["state"] == state for each in results)
 
     def _settle(self) -> None:
         with self.told.step("meter = log = cloud") as entry:
