@@ -20,7 +20,7 @@ from tests.image.card import Card
 from tests.image.console import Console, Unheard
 from tests.integration.world import eventually
 from tests.system.emulated.meter import HostMeter
-from tests.system.station import K_FACTOR, START, Cloud
+from tests.system.station import K_FACTOR, START, TAP, Cloud
 from tests.update.bundles import Keys, make_bundle, make_keys, run
 
 STATION, PIN = "image-smoke", "271828"
@@ -44,12 +44,6 @@ heartbeat_s = 5
 pin = "{pin}"
 [update]
 ask_s = 20
-[[meters]]
-id = "tap-1"
-driver = "pulse"
-port = "{meter_port}"
-k_factor = 450
-nonvolatile = true
 """
 
 
@@ -190,7 +184,7 @@ class Smoke:
             key_id, key = self.cloud.add(STATION)
             words = {"address": CLOUD_ADDRESS, "port": self.cloud.port, "key_id": key_id, "key": key, "pin": PIN}
             file = self.folder / "aquasmart.toml"
-            file.write_text(_CONFIG.format(station=STATION, meter_port=METER_PORT, **words))
+            file.write_text((_CONFIG + TAP).format(station=STATION, meter_port=METER_PORT, **words))
             card.put(file, "aquasmart.toml")
             self.console = self.board.power_on()
             self.console.wait(r"aquasmart: slot A, good", 120.0)

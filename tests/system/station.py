@@ -44,6 +44,15 @@ RuntimeDirectory=meter
 WantedBy=multi-user.target
 """
 _PTY = "[Service]\n# A simulated port is a pseudo-terminal.\nDeviceAllow=char-pts rw\n"
+TAP = """\
+[[meters]]
+id = "tap-1"
+driver = "pulse"
+port = "{meter_port}"
+k_factor = 450
+nonvolatile = true
+"""
+"""Of a configuration: the simulated meter, at a `meter_port`."""
 _CONFIG = """\
 station_id = "{station}"
 [cloud]
@@ -57,12 +66,6 @@ commit_interval_s = 0.2
 [sync]
 linger_s = 0.2
 heartbeat_s = 2
-[[meters]]
-id = "tap-1"
-driver = "pulse"
-port = "{meter_port}"
-k_factor = 450
-nonvolatile = true
 """
 
 
@@ -139,7 +142,7 @@ class Station:
         folder.mkdir(exist_ok=True)
         key_id, key = self.cloud.add(self.id)
         words = {"station": self.id, "address": address, "port": port, "key_id": key_id, "meter_port": meter_port}
-        (folder / "station.toml").write_text(_CONFIG.format(**words))
+        (folder / "station.toml").write_text((_CONFIG + TAP).format(**words))
         secret = folder / "station.key"
         secret.touch(mode=0o600)
         secret.write_text(key + "\n")
