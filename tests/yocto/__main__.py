@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -33,6 +34,16 @@ TELLS = {
     "modules": "each module that the station imports is in a package that its recipe asks for",
     "wic": "wic writes the disk; table, sizes, labels and the gap are as the class says",
 }
+HOST = {
+    **{name: name for name in ("chrpath", "cpio", "diffstat", "file", "gawk", "gcc", "make", "socat", "unzip", "wget")},
+    "lz4c": "lz4",
+    "makeinfo": "texinfo",
+    "zstd": "zstd",
+}
+"""What bitbake looks for on the machine it runs on, and Debian's package of it."""
+RECIPES_HOST = {"/usr/bin/pseudo": "pseudo"}
+SETUPTOOLS = 68
+"""What the station's pyproject.toml asks for; the host's venv (HV) stands for python3-native here."""
 BOOT_FILES = {
     "raspberrypi": ["bootcode.bin", "config.txt", "kernel8.img", "boot.scr"],
     "beaglebone": ["MLO", "u-boot.img", "boot.scr"],
@@ -64,6 +75,26 @@ def commits(root: Path) -> dict[str, str]:
         inside = (root / name / ".git").exists()
         found[name] = done.stdout.strip() if inside else beside.read_text().strip() if beside.exists() else "unknown"
     return found
+
+
+def lacking(stages: list[str], work: Path) -> list[str]:
+    """What this machine must get before these stages can say anything; a line for each remedy."""
+    host = HOST if set(stages) & set(STAGES) else {}
+    host = host | (RECIPES_HOST if "recipes" in stages else {})
+    path = f"{os.environ['PATH']}:/usr/sbin:/sbin"
+    packages = sorted({package for name, package in host.items() if not shutil.which(name, path=path)})
+    remedies = [f"apt-get install {' '.join(packages)}"] if packages else []
+    if "recipes" in stages:
+        hv = Path(os.environ.get("HV", work / "hv"))
+        asked = "import setuptools, build, wheel, installer; print(setuptools.__version__)"
+        try:
+            said = subprocess.run([hv / "bin/python", "-c", asked], capture_output=True, text=True)
+        except OSError:
+            said = None
+        if said is None or said.returncode or int(said.stdout.partition(".")[0]) < SETUPTOOLS:
+            wanted = f"build wheel installer 'setuptools>={SETUPTOOLS}'"
+            remedies.append(f"python3 -m venv {hv} && {hv}/bin/pip install {wanted}")
+    return remedies
 
 
 def with_bitbake(root: Path, machine: str, stages: list[str]) -> list[Result]:
@@ -158,6 +189,9 @@ def main() -> int:
             f"NOT RUN: no checkout of {', '.join(absent)} at scarthgap. Which commits: yocto-layer/kas/lock.yml; then"
         )
         print("make yocto-check ROOT=FOLDER. Without them `make test` runs what needs none (tests/yocto).")
+        return 2
+    if remedies := lacking(arguments.stages, root / "check"):
+        print("NOT RUN: this machine lacks what the checks work with:", *remedies, sep="\n  ")
         return 2
     results: list[Result] = []
     for machine in arguments.machines:
