@@ -157,7 +157,7 @@ def test_its_folders_have_their_owners_and_a_machine_its_own_names(tmp_path: Pat
         here.run("/usr/libexec/aquasmart/identity", "/data")
         assert owner(here, "/data/aquasmart") == ("aquasmart:aquasmart", "2750")
         assert owner(here, "/data/aquasmart/ops") == ("aquasmart:aquasmart", "2770")
-        assert owner(here, "/data/aquasmart-update") == ("root:root", "700")
+        assert owner(here, "/data/aquasmart-update") == ("root:root", "711")
         assert owner(here, "/data/ssh/ssh_host_ed25519_key") == ("root:root", "600")
         first = here.run("cat", "/data/identity/machine-id", "/data/ssh/ssh_host_ed25519_key.pub").stdout
         assert first.startswith("0123456789abcdef0123456789abcdef\n")
