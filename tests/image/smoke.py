@@ -42,8 +42,6 @@ linger_s = 0.5
 heartbeat_s = 5
 [access]
 pin = "{pin}"
-[update]
-ask_s = 20
 """
 
 
@@ -106,8 +104,9 @@ class Smoke:
             self._refused()
             self._update()
             self._roll_back()
+            rollout = self._offered()
             self._power_cut()
-            self._rolled_out()
+            self._rolled_out(rollout)
             self._settle()
 
     # The stick, made before anything is booted
@@ -291,17 +290,22 @@ class Smoke:
         """What an operator does at the cloud."""
         return dict(json.loads(self.cloud.site.cloud(*words, "--json")))
 
-    def _rolled_out(self) -> None:
+    def _offered(self) -> str:
+        """A roll-out of a still later version. A station asks for it when it starts, and then once an hour."""
         number = self.number + 3
-        console = self.console
-        assert console is not None
-        with self.told.step("a roll-out is offered, and waits while water runs"):
+        with self.told.step("an operator starts a roll-out"):
             compatible = str(self._update_status()["image"]["compatible"])
             words = ("--version", f"{number}.0.0", "--number", str(number), "--compatible", compatible)
             bundle = self._operator("bundle", "add", str(self.offered), *words)
             self._operator("station", "group", STATION, "smoke")
             started = self._operator("rollout", "start", bundle["sha256"], "--group", "smoke", "--window", _window())
-            rollout = str(started["rollout_id"])
+            return str(started["rollout_id"])
+
+    def _rolled_out(self, rollout: str) -> None:
+        number = self.number + 3
+        console = self.console
+        assert console is not None
+        with self.told.step("it waits while water runs"):
             agent = "systemctl status aquasmart-update.service --no-pager"
             eventually(lambda: "water runs" in console.ask(agent), "the agent waits for the tap", 240.0, 5.0)
         with self.told.step("fetched once the tap is shut, installed, started"):
