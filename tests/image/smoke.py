@@ -306,7 +306,7 @@ class Smoke:
         console = self.console
         assert console is not None
         with self.told.step("it waits while water runs"):
-            agent = "systemctl status aquasmart-update.service --no-pager"
+            agent = "systemctl status aquasmart-update.service"
             eventually(lambda: "water runs" in console.ask(agent), "the agent waits for the tap", 240.0, 5.0)
         with self.told.step("fetched once the tap is shut, installed, started"):
             self.meter.flow("idle", 8.0)
