@@ -106,8 +106,8 @@ def test_an_honest_proxy_changes_nothing(make_outpost: MakeOutpost, nginx: Nginx
 
 def test_a_proxys_413_shrinks_batches_until_they_fit(make_outpost: MakeOutpost, house: House, tmp_path: Path) -> None:
     outpost = make_outpost()
-    # Rows that do not compress to nothing: a batch of them is longer than one row by more than chance makes it. And many:
-    # where a slow machine's timeout has made batches small before the proxy could, they grow again until it must.
+    # Rows that do not compress to nothing: a batch of them is longer than one row by more than chance makes it. Many of
+    # them: where a slow machine's timeout has made batches small before the proxy could, they grow again until it must.
     write_backlog(outpost, events=1_200, streams=1, dice=Random(413))
     outpost.relay.inject(Fault("captured", forward=False, reset=True))
     outpost.start("sync")
