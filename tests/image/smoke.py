@@ -306,18 +306,19 @@ class Smoke:
         console = self.console
         assert console is not None
         with self.told.step("it waits while water runs"):
+            other = "B" if self._update_status()["booted"] == "A" else "A"
             agent = "systemctl status aquasmart-update.service"
             eventually(lambda: "water runs" in console.ask(agent), "the agent waits for the tap", 240.0, 5.0)
         with self.told.step("fetched once the tap is shut, installed, started"):
             self.meter.flow("idle", 8.0)
             eventually(lambda: self._told_of(rollout, "downloaded"), "the bundle is fetched", INSTALL_S, 3.0)
-            console.wait(r"aquasmart: slot A, on trial, try 3", INSTALL_S + BOOT_S)
+            console.wait(rf"aquasmart: slot {other}, on trial, try 3", INSTALL_S + BOOT_S)
         with self.told.step("and kept, and told to the cloud, with nobody there") as entry:
             self.meter.flow("steady", 8.0)
             eventually(lambda: self._told_of(rollout, "good"), "the cloud knows it as good", BOOT_S + TRIAL_S, 3.0)
             self._sign_in()
             slots = self._update_status()
-            assert (slots["booted"], slots["image"]["number"], slots["marked_good"]) == ("A", number, True), slots
+            assert (slots["booted"], slots["image"]["number"], slots["marked_good"]) == (other, number, True), slots
             assert self._operator("rollout", "show", rollout)["state"] == "finished"
             self._await_delivered(20)
             entry["number"] = number
