@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from aquasmart_station.adapters.durable_files import make_shared
 from aquasmart_station.adapters.live import LiveBoard, read_service, why_unread
+from aquasmart_station.adapters.log_file import lock
 from aquasmart_station.adapters.ops import OpsFile
 from aquasmart_station.core.showing import MeterState, ServiceState
 from aquasmart_station.services.report import nothing_shown
@@ -90,6 +92,24 @@ def test_a_file_of_an_earlier_release_gets_the_groups_right(shared: Path) -> Non
     os.chown(live, SERVICE, GROUP)
     assert told_by(SERVICE, 0o007, lambda: show(live)) == repr((True, ""))
     assert stat.S_IMODE(live.stat().st_mode) == 0o660
+
+
+def refused_chown(*_: object) -> None:
+    raise PermissionError(1, "Operation not permitted")
+
+
+@root_only
+def test_roots_sandboxed_service_needs_no_chown(shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`SystemCallFilter=~@privileged` refuses the call whatever it would do: the update agent never started."""
+    monkeypatch.setattr(os, "chown", refused_chown)
+    os.close(lock(tmp_path / "update.lock", exclusive=True))
+    before = os.umask(0o077)
+    try:
+        make_shared(shared / "ops.db")
+    finally:
+        os.umask(before)
+    made = (shared / "ops.db").stat()
+    assert (made.st_uid, made.st_gid, stat.S_IMODE(made.st_mode)) == (0, GROUP, 0o660)
 
 
 def locked_by_others(path: Path) -> bool:

@@ -45,8 +45,10 @@ def hand_to_folders_owner(path: Path) -> None:
     """Where root has made a file in the folder of a service's user (a technician's command), it is that user's: the
     service could not open it otherwise. A no-op for everybody else. Raises OSError."""
     if os.geteuid() == 0:
-        folder = path.parent.stat()
-        os.chown(path, folder.st_uid, folder.st_gid)
+        folder, there = path.parent.stat(), path.stat()
+        # Not asked for in vain: a sandbox's filter refuses the call itself, also where it would change nothing.
+        if (folder.st_uid, folder.st_gid) != (there.st_uid, there.st_gid):
+            os.chown(path, folder.st_uid, folder.st_gid)
 
 
 def make_shared(path: Path) -> None:
@@ -64,6 +66,7 @@ def make_shared(path: Path) -> None:
         with contextlib.suppress(FileExistsError):
             # Never opened where it exists: closing it would drop the locks that SQLite has on it in this process.
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o660))
-            hand_to_folders_owner(path)
         if stat.S_IMODE(path.stat().st_mode) != 0o660:
             path.chmod(0o660)
+        # Last: root in a sandbox may not. Then the group's right is what the services have.
+        hand_to_folders_owner(path)
