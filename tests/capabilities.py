@@ -81,6 +81,7 @@ CAPABILITIES: dict[str, Capability] = {
         "the PostgreSQL server's programs: apt-get install postgresql",
     ),
     "mbpoll": Capability(_programs("mbpoll"), "a Modbus master: apt-get install mbpoll"),
+    "root": Capability(lambda: os.geteuid() == 0, "the right to be other users: run as root"),
     "socat": Capability(_programs("socat"), "socat: apt-get install socat"),
     "faketime": Capability(_programs("faketime"), "libfaketime: apt-get install faketime"),
     "loop": Capability(_can_mount, "root, loop devices and mkfs.ext4: run as root; apt-get install e2fsprogs mount"),

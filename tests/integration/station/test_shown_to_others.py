@@ -23,7 +23,6 @@ GROUP, SERVICE, TECHNICIAN = 64_242, 64_243, 64_244
 SHARED_BYTES = (510, 0x40000002)
 """How many, from where: https://www.sqlite.org/c3ref/io_methods.html and os.h."""
 SHOWN = ServiceState("running", "counts", {}, 1, 1)
-root_only = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be other users")
 
 
 @pytest.fixture
@@ -69,7 +68,7 @@ def show(path: Path) -> tuple[bool, str]:
         board.close()
 
 
-@root_only
+@pytest.mark.needs("root")
 def test_a_technician_who_looks_between_two_lives_of_a_service_does_not_shut_it_out(shared: Path) -> None:
     """SQLite's -shm is made by whoever opens first, with the database's rights: without the group's it was the
     technician's alone, and the services showed nothing until the next boot."""
@@ -84,7 +83,7 @@ def test_a_technician_who_looks_between_two_lives_of_a_service_does_not_shut_it_
     assert told_by(SERVICE, 0o007, lambda: show(live)) == repr((True, ""))
 
 
-@root_only
+@pytest.mark.needs("root")
 def test_a_file_of_an_earlier_release_gets_the_groups_right(shared: Path) -> None:
     live = shared / "live.db"
     show(live)
@@ -98,7 +97,7 @@ def refused_chown(*_: object) -> None:
     raise PermissionError(1, "Operation not permitted")
 
 
-@root_only
+@pytest.mark.needs("root")
 def test_roots_sandboxed_service_needs_no_chown(shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`SystemCallFilter=~@privileged` refuses the call whatever it would do: the update agent never started."""
     monkeypatch.setattr(os, "chown", refused_chown)

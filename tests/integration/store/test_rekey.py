@@ -262,7 +262,7 @@ def test_while_gunicorn_serves_no_station_notices(store: Store, request: pytest.
         assert cloud.person("GET", "/api/fleet").status == 200
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to somebody else")
+@pytest.mark.needs("root")
 def test_made_by_root_the_new_key_still_belongs_to_the_cloud_s_user(tmp_path: Path) -> None:
     cloud, file = CloudUnderTest(tmp_path), key_file(tmp_path)
     os.chown(file, 65534, 65534)
