@@ -40,7 +40,7 @@ class Site:
 
     `station_url_port` is the port the station calls: the relay's (demo/link.py), or the cloud's when None.
     `overrides` are tables of station.toml to change, for example `{"sync": {"linger_s": 0.1}}`. `wrappers` holds
-    commands to start a process under, by its name, for example `["faketime", "-f", "+1d"]`. `cloud_settings` are
+    commands to start a process under, by its name, for example `["nice", "-n", "5"]`. `cloud_settings` are
     more of the cloud's environment, for example its `AQUASMART_DATABASE_URL`. `launcher` starts what it knows instead
     of a plain `exec`, where no wrapper is in the way.
     """

@@ -12,6 +12,7 @@ import pytest
 
 from tests import order
 from tests.capabilities import PREFIX, REQUIRE_ALL, everything_required, missing
+from tests.fakes import wall_clock
 
 # A shell that starts us in the background ignores Ctrl-C for us and for all that we start; tests press it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -64,6 +65,11 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def _why_not(item: pytest.Item) -> str | None:
     names = tuple(name for mark in item.iter_markers("needs") for name in mark.args)
     return missing(names)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        wall_clock.sweep()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -17,18 +16,13 @@ from typing import Any
 
 from demo.groups import Group
 from demo.site import REPOSITORY, MeterSpec, Site, program
+from tests.fakes.ports import free_port
 
 LONGEST_WAIT_S = 120.0
 
 
 class TooSlow(Exception):
     """Something did not happen within the longest wait; the message says what."""
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def await_(what: str, condition: Callable[[], bool], every_s: float = 0.05) -> None:

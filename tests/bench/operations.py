@@ -19,9 +19,10 @@ from aquasmart_station.adapters.ops import OpsFile
 from demo import faults
 from demo.link import Relay
 from demo.site import Site
+from tests.fakes.ports import free_port
 
 from .figures import Figure, Sizes, percentile
-from .machines import await_, free_port, resident_mb, steady_meter
+from .machines import await_, resident_mb, steady_meter
 
 LOOK_S = 0.004
 LANE = "/v1/operations"

@@ -9,6 +9,8 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from tests.fakes.ports import free_port
+
 PROGRAM = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin") or ""
 
 WAYS: dict[str, str] = {
@@ -65,11 +67,9 @@ class Nginx:
         (self._folder / "nobody").write_text("")
         self._mute.bind(("127.0.0.1", 0))
         self._mute.listen(16)
-        with socket.socket() as dead:
-            dead.bind(("127.0.0.1", 0))
-            numbers = {"cloud": self._cloud_port, "dead": dead.getsockname()[1], "mute": self._mute.getsockname()[1]}
-            numbers["body"] = self._body_bytes
-        self.ports = dict(zip(WAYS, _free_ports(len(WAYS)), strict=True))
+        numbers = {"cloud": self._cloud_port, "dead": free_port(), "mute": self._mute.getsockname()[1]}
+        numbers["body"] = self._body_bytes
+        self.ports = {way: free_port() for way in WAYS}
         servers = [
             f"  server {{ listen 127.0.0.1:{self.ports[name]}; {_filled(text, numbers)} }}"
             for name, text in WAYS.items()
@@ -104,15 +104,3 @@ def _filled(text: str, numbers: Mapping[str, int]) -> str:
     for name, number in numbers.items():
         text = text.replace(f"{{{name}}}", str(number))
     return text.replace("{{", "{").replace("}}", "}")
-
-
-def _free_ports(many: int) -> list[int]:
-    """Ports nobody listens on, all at once so that they differ."""
-    probes = [socket.socket() for _ in range(many)]
-    try:
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [int(probe.getsockname()[1]) for probe in probes]
-    finally:
-        for probe in probes:
-            probe.close()

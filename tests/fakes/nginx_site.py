@@ -15,7 +15,8 @@ from contextlib import closing
 from pathlib import Path
 
 from demo.site import REPOSITORY
-from tests.fakes.nginx import PROGRAM, _free_ports
+from tests.fakes.nginx import PROGRAM
+from tests.fakes.ports import free_port
 from tests.integration.transport.authority import Authority
 
 SITE = REPOSITORY / "deploy" / "nginx" / "aquasmart-cloud.conf"
@@ -36,7 +37,7 @@ class NginxSite:
 
     def __init__(self, folder: Path, cloud_port: int) -> None:
         self._folder, self._cloud_port = folder, cloud_port
-        self.plain_port, self.port = _free_ports(2)
+        self.plain_port, self.port = free_port(), free_port()
         self._process: subprocess.Popen[bytes] | None = None
         self._authority = Authority(folder / "authority")
         self.tls = ssl.create_default_context(cafile=str(self._authority.certificate))

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
-import socket
 import subprocess
 import tempfile
 from pathlib import Path
@@ -20,6 +19,7 @@ import psycopg
 from aquasmart_cloud.store import migrating
 from aquasmart_cloud.store.database import Database
 from tests.capabilities import postgres_programs
+from tests.fakes.ports import free_port
 
 USER = "aquasmart-pgtest"
 TEMPLATE = "migrated"
@@ -38,7 +38,7 @@ class Postgres:
         self._programs = programs
         in_memory = not on_disk and MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > _ROOM_BYTES
         self.folder = Path(tempfile.mkdtemp(prefix="aquasmart-pg-", dir=MEMORY if in_memory else None))
-        self.port = _free_port()
+        self.port = free_port()
 
     def make(self) -> None:
         """initdb, start, and a database with the schema that others are copied from."""
@@ -116,9 +116,3 @@ def _make_user() -> None:
     except KeyError:
         subprocess.run(["useradd", "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", USER], check=False)
         pwd.getpwnam(USER)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

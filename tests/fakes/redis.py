@@ -8,15 +8,15 @@ import subprocess
 import time
 from pathlib import Path
 
+from tests.fakes.ports import free_port
+
 
 class RedisServer:
     """Runs while it is entered; `kill` and `start` again with nothing remembered."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = int(probe.getsockname()[1])
+        self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
 
     @property

@@ -14,8 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 
+from tests.fakes.wall_clock import shifted
 from tests.hil.rig import IDENTITY, OTHER_IDENTITY, PULSE_MODULUS, Failed, Missing, Rig
-from tests.integration.world import shifted
 
 ROLLOVER, REVERSE, METER_CHANGE = 9, 10, 8
 Check = Callable[[Rig], str]

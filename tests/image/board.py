@@ -9,8 +9,8 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
+from tests.fakes.ports import free_port
 from tests.image.console import Console
-from tests.integration.world import free_port
 
 CLOUD_ADDRESS = "10.0.2.2"
 """The host, as QEMU's own network shows it to the guest."""

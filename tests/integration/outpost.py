@@ -29,8 +29,9 @@ from demo.link import Relay
 from demo.site import REPOSITORY, Site, program
 from demo.specs import MeterCount, MeterSpec, station_toml
 from tests.fakes import nursery
+from tests.fakes.ports import free_port
 from tests.integration.databases import CloudBooks, StationLog
-from tests.integration.world import DEADLINE_S, QUICK, STEADY, eventually, free_port, merged
+from tests.integration.world import DEADLINE_S, QUICK, STEADY, eventually, merged
 
 
 class Process(Protocol):

@@ -18,29 +18,12 @@ import pytest
 
 from aquasmart_station.core.model import Flag
 from demo.site import program
+from tests.fakes.wall_clock import WallClock
 from tests.integration.balance import assert_books_balance
 from tests.integration.world import World, eventually
 
 pytestmark = pytest.mark.needs("faketime")
 DAY_MS = 86_400_000
-
-
-class WallClock:
-    """What processes started under `prefix` read as wall time; may be set while they run."""
-
-    def __init__(self, file: Path) -> None:
-        self._file = file
-        library = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
-        self.prefix = [
-            "env", f"LD_PRELOAD={library}", f"FAKETIME_TIMESTAMP_FILE={file}", "FAKETIME_NO_CACHE=1",
-            "DONT_FAKE_MONOTONIC=1",
-        ]  # fmt: skip
-
-    def at(self, shift_s: int) -> None:
-        """So many seconds beside the true time. Replaced whole: a process may be reading it."""
-        part = self._file.with_suffix(".part")
-        part.write_text(f"{shift_s:+d}\n")
-        part.replace(self._file)
 
 
 @pytest.fixture

@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 
 from demo.site import REPOSITORY
-from tests.integration.world import eventually, free_port
+from tests.fakes.ports import free_port
+from tests.integration.world import eventually
 
 pytestmark = pytest.mark.e2e
 

@@ -14,10 +14,11 @@ import pytest
 
 from demo import faults
 from demo.faults import Exchange, Fault
+from tests.fakes.wall_clock import shifted
 from tests.integration.balance import assert_books_balance
 from tests.integration.test_kill_loop import dice_of_this_run
 from tests.integration.wire import Message
-from tests.integration.world import World, eventually, shifted
+from tests.integration.world import World, eventually
 
 pytestmark = pytest.mark.e2e
 MakeWorld = Callable[..., World]

@@ -14,9 +14,10 @@ import pytest
 
 from demo import faults
 from demo.faults import Exchange, Fault
+from tests.fakes.wall_clock import shifted
 from tests.integration.balance import assert_books_balance
 from tests.integration.wire import Message, send
-from tests.integration.world import World, eventually, shifted
+from tests.integration.world import World, eventually
 
 pytestmark = pytest.mark.e2e
 MakeWorld = Callable[..., World]

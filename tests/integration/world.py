@@ -9,7 +9,6 @@ import contextlib
 import os
 import shutil
 import signal
-import socket
 import time
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
@@ -22,6 +21,7 @@ from demo.link import Relay
 from demo.site import MeterSpec, Site
 from demo.specs import station_toml
 from tests.fakes import nursery
+from tests.fakes.ports import free_port
 from tests.integration.databases import CloudBooks, StationLog
 
 DEADLINE_S = 60.0
@@ -45,21 +45,9 @@ def eventually(condition: Callable[[], Any], what: str, timeout_s: float = DEADL
     return value
 
 
-def free_port() -> int:
-    """A port nobody listens on just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def merged(base: Mapping[str, Mapping[str, Any]], changes: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """Settings with changes, table by table."""
     return {name: {**base.get(name, {}), **changes.get(name, {})} for name in {*base, *changes}}
-
-
-def shifted(shift: str) -> list[str]:
-    """What to start a process under so that its wall clock, and nothing else, differs: "+3h", "-2d"."""
-    return ["faketime", "-m", "--exclude-monotonic", "-f", shift]
 
 
 class World:

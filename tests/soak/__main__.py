@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from demo.site import REPOSITORY, Site
+from tests.fakes import wall_clock
 
 from .journal import Journal, commit_now
 from .report import Report, Told, replay
@@ -70,6 +71,8 @@ class Soak:
         except KeyboardInterrupt:
             self._end(threads)
             raise
+        finally:
+            wall_clock.sweep()
         return self.report
 
     def _end(self, threads: Sequence[threading.Thread]) -> None:

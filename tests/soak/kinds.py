@@ -15,9 +15,10 @@ from pathlib import Path
 
 from demo import faults
 from demo.faults import Exchange, Fault
+from tests.fakes.wall_clock import shifted
 from tests.integration.outpost import Execed
 from tests.integration.wire import Message
-from tests.integration.world import eventually, shifted
+from tests.integration.world import eventually
 from tests.soak.rig import PORTAL, Rig
 
 Strike = Callable[[Rig], None]

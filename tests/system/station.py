@@ -17,9 +17,10 @@ from aquasmart_cloud.store.database import Database
 from aquasmart_cloud.store.stations import Stations
 from demo.site import Site
 from demo.specs import MeterCount
+from tests.fakes.ports import free_port
 from tests.integration.databases import StationLog
 from tests.integration.outpost import StationBooks
-from tests.integration.world import eventually, free_port
+from tests.integration.world import eventually
 from tests.system.machines import Cable, Machine
 
 START = 1_000_000
@@ -206,6 +207,16 @@ class Station:
         """Unplug the meter and plug it in again, its water otherwise; its register goes on."""
         self.set_flow(pattern, flow_l_min)
         self.systemctl("restart", "meter.service")
+
+    def shut(self) -> None:
+        """Water off, and the reader has seen it: the meter answers again, and nothing flows."""
+        self.flow("idle")
+
+        def still() -> bool:
+            meter = self.command("status")["meters"][0]
+            return self._logged_all() and meter["state"] == "ok" and meter["flow_ul_s"] == 0
+
+        eventually(still, "the tap is shut")
 
     def await_events(self, count: int = 5, timeout_s: float = 60.0) -> None:
         have = self.log.events()

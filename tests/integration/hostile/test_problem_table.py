@@ -18,10 +18,11 @@ import pytest
 
 from aquasmart_cloud.store.policy import limit_rate, require_version
 from demo.faults import Exchange, lost_answer
+from tests.fakes.wall_clock import shifted
 from tests.integration.outpost import Execed, House, Outpost
 from tests.integration.poison import TOO_DEEP, append_diagnostics
 from tests.integration.wire import Message
-from tests.integration.world import eventually, shifted
+from tests.integration.world import eventually
 
 pytestmark = pytest.mark.e2e
 MakeOutpost = Callable[..., Outpost]

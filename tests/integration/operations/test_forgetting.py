@@ -10,8 +10,9 @@ from contextlib import closing
 
 import pytest
 
+from tests.fakes.wall_clock import shifted
 from tests.integration.operations.telling import await_state, query, states, visit
-from tests.integration.world import World, eventually, shifted
+from tests.integration.world import World, eventually
 
 pytestmark = pytest.mark.e2e
 DAY_MS = 86_400_000

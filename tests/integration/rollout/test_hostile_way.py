@@ -10,6 +10,7 @@ import pytest
 
 from demo.faults import Exchange, Fault, response
 from tests.fakes.tcp_proxy import TcpProxy, Trouble
+from tests.fakes.wall_clock import shifted
 from tests.integration.rollout.scenes import AGENT, Board, Fleet, window
 from tests.integration.test_kill_loop import dice_of_this_run
 from tests.integration.transport.authority import Authority
@@ -223,7 +224,7 @@ def test_the_window_is_held_to_the_clouds_time_whatever_the_board_believes(make_
     """A board whose clock is five hours fast, in a window that is open by the cloud's clock and closed by its own."""
     board, bundle = make_board("clock"), fleet.bundle()
     board.start("meter", "reader", "sync")
-    board.start(AGENT, launcher=board.under("faketime", "-m", "--exclude-monotonic", "-f", "+5h"))
+    board.start(AGENT, launcher=board.under(*shifted("+5h")))
     fleet.start(bundle, "clock")
     eventually(lambda: "downloaded" in board.results(), "the bundle is downloaded")
     assert board.cuts()[-1][1] == bundle.size_bytes - 1
@@ -233,7 +234,7 @@ def test_the_window_is_held_to_the_clouds_time_whatever_the_board_believes(make_
 def test_a_window_that_is_open_by_the_boards_wrong_clock_only_stays_closed(make_board: MakeBoard, fleet: Fleet) -> None:
     board, bundle = make_board("clock-2"), fleet.bundle()
     board.start("meter", "reader", "sync")
-    board.start(AGENT, launcher=board.under("faketime", "-m", "--exclude-monotonic", "-f", "+6h"))
+    board.start(AGENT, launcher=board.under(*shifted("+6h")))
     fleet.start(bundle, "clock-2", at=window(shift_h=6))
     eventually(lambda: "waits for its window" in board.agent_says(), "the agent waits")
     assert board.cuts() == []

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.bench.machines import free_port
 from tests.contract import reference as ref
+from tests.fakes.ports import free_port
 from tests.integration.cloud.senders import NOW_MS, Run
 from tests.integration.store.crowd import Crowd, Key, Message, Served, message, served
 from tests.integration.store.stores import Store

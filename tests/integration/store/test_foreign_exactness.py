@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from aquasmart_cloud.store.clients import Clients
-from tests.bench.machines import free_port
+from tests.fakes.ports import free_port
 from tests.integration.store.crowd import Crowd, Events, Key, Message, Served, served
 from tests.integration.store.stores import Store
 from tests.integration.store.test_exactness import disturbed, streams

@@ -16,7 +16,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from tests.integration.world import eventually, free_port
+from tests.fakes.ports import free_port
+from tests.integration.world import eventually
 from tests.system.emulated.guest import agent
 from tests.system.emulated.parts import GUEST, disk_image
 

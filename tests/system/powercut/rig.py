@@ -17,9 +17,10 @@ from pathlib import Path
 
 from demo.site import Site
 from demo.specs import MeterSpec
+from tests.fakes.ports import free_port
 from tests.integration.backlog import START, write_backlog
 from tests.integration.databases import CloudBooks, StationLog
-from tests.integration.world import eventually, free_port
+from tests.integration.world import eventually
 
 from .images import data_image
 from .machine import Machine

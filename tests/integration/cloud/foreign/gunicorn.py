@@ -18,9 +18,9 @@ from aquasmart_cloud.store.stations import Stations
 from demo.groups import Group
 from demo.site import REPOSITORY, program
 from tests.contract import reference as ref
+from tests.fakes.ports import free_port
 from tests.integration.cloud.senders import _fresh
 from tests.integration.store.stores import Store
-from tests.integration.world import free_port
 
 ADMIN = "correct-horse-battery-staple"
 DEADLINE_S = 60.0
