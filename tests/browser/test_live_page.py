@@ -50,7 +50,9 @@ def test_the_volume_moves_without_a_reload_through_an_outage_and_balances_exactl
 
 
 def balanced(world: World) -> int | None:
-    """The volume, once the three counts agree and the meter stands still."""
+    """The volume, once the meter's last count is in the log and the three agree."""
+    if not world.logged_all():
+        return None
     status, totals = world.site.status(), world.site.totals()
     agree = status["pending"] == 0 and status["meter_ul"] == status["log_ul"] == totals["volume_ul"]
     return int(totals["volume_ul"]) if agree and totals["volume_ul"] else None

@@ -135,6 +135,11 @@ class World:
         """Wait until every event of the log is acknowledged."""
         eventually(lambda: self.log.pending() == 0, "everything in the log acknowledged", timeout_s)
 
+    def logged_all(self, meter_id: str = "tap-1") -> bool:
+        """Whether the log has the meter's last count. What status shows of a meter is what the reader last heard."""
+        rows = [row for row in self.log.rows() if row.meter_id == meter_id]
+        return bool(rows) and rows[-1].counts == self.site.meter_counts(meter_id).lifetime
+
     def settle(self) -> None:
         """Stop the reader, which commits what the meter last told it; wait until the cloud has it all."""
         assert self.site.stop("reader") == 0, self.site.log_tail("reader")
