@@ -11,6 +11,7 @@ import errno
 import itertools
 import os
 import socket
+import threading
 
 FIRST, LAST, SLICE = 10_000, 31_999, 200
 
@@ -55,10 +56,12 @@ def _bound(port: int) -> socket.socket | None:
 
 _slices: dict[int, Slice] = {}
 """By process id: a forked child has its parent's slice in memory, but not to itself."""
+_lock = threading.Lock()
 
 
 def free_port() -> int:
     """A port nobody listens on, and nobody else is given before this process has gone round its slice."""
-    if os.getpid() not in _slices:
-        _slices[os.getpid()] = Slice()
-    return _slices[os.getpid()].take()
+    with _lock:
+        if os.getpid() not in _slices:
+            _slices[os.getpid()] = Slice()
+        return _slices[os.getpid()].take()

@@ -5,8 +5,12 @@ from __future__ import annotations
 import socket
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
+
+import pytest
 
 from tests.fakes import ports
 from tests.fakes.ports import free_port
@@ -46,3 +50,22 @@ def test_a_taken_port_is_passed_over_and_the_slice_goes_round() -> None:
         assert port not in round_trip
         assert len(set(round_trip)) == ports.SLICE - 2
         assert port in [mine.take() for _ in range(ports.SLICE)]
+
+
+def test_threads_share_the_slice_of_their_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    slices: dict[int, ports.Slice] = {}
+    monkeypatch.setattr(ports, "_slices", slices)
+    made: list[ports.Slice] = []
+    whole = ports.Slice
+
+    def slowly() -> ports.Slice:
+        time.sleep(0.05)
+        made.append(whole())
+        return made[-1]
+
+    monkeypatch.setattr(ports, "Slice", slowly)
+    with ThreadPoolExecutor(8) as threads:
+        given = list(threads.map(lambda _: free_port(), range(8)))
+    for each in made:
+        each.close()
+    assert (len(made), len(set(given))) == (1, 8)
