@@ -5,9 +5,9 @@ from __future__ import annotations
 import socket
 import subprocess
 import sys
-import time
+import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -56,10 +56,11 @@ def test_threads_share_the_slice_of_their_process(monkeypatch: pytest.MonkeyPatc
     slices: dict[int, ports.Slice] = {}
     monkeypatch.setattr(ports, "_slices", slices)
     made: list[ports.Slice] = []
-    whole = ports.Slice
+    whole, a_second = ports.Slice, threading.Barrier(2)
 
     def slowly() -> ports.Slice:
-        time.sleep(0.05)
+        with suppress(threading.BrokenBarrierError):
+            a_second.wait(timeout=0.05)
         made.append(whole())
         return made[-1]
 
