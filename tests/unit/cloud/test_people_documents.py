@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from aquasmart_cloud.web import documents, words
+from aquasmart_cloud.web.quantities import quantity
 
 
 def a_station(**changes: Any) -> dict[str, Any]:
@@ -138,4 +139,46 @@ def test_what_an_event_says_is_in_words_however_deep_it_is() -> None:
     said = {"conditions": [], "board": {"clock": "ntp", "temperature": None}, "meters": [{"state": "ok"}], "polls": 0}
     assert words.details(said) == "board (clock ntp) · meters (state ok) · polls 0"
     assert words.details({"reasons": ["hot", "disk-low"]}) == "reasons hot, disk-low"
+    assert words.details({"runs": [[1, 2], {"free_bytes": 3 << 20}]}) == "runs [1, 2], (free 3 MiB)"
     assert words.details(None) == ""
+
+
+def test_an_events_figures_have_the_units_that_their_names_end_in() -> None:
+    pour = {
+        "from_counts": 1_016_576, "to_counts": 1_016_815, "volume_ul": 531_111, "duration_ms": 5150,
+        "peak_ul_s": 122_222, "mean_ul_s": 103_128,
+    }  # fmt: skip
+    assert words.details(pour) == (
+        "from counts 1,016,576 · to counts 1,016,815 · volume 0.531111 L · duration 5.15 s"
+        " · peak 7.33 L/min · mean 6.19 L/min"
+    )
+    supply = {"metric": "supply_mv", "value": 4712, "mean": 5032.4, "sd": 25.0, "z": -12.82, "threshold": 3.0}
+    assert words.details(supply) == "value 4.712 V · mean 5.032 V · sd 0.025 V · z -12.82 · threshold 3.0"
+    assert words.details({"metric": "ph", "value": 7}) == "metric ph · value 7"
+    assert words.details({"metric": ["ph"], "value_ul": None}) == "metric ph"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("unmeasured_bound_ul", 1_234_567_890, ("unmeasured_bound", "1,234.567890 L")),
+        ("volume_ul", -5, ("volume", "−0.000005 L")),
+        ("unmeasured_ms", 7_322_000, ("unmeasured", "2 h")),
+        ("since_ms", 1_795_948_800_000, ("since", "2026-11-29 10:40:00 UTC")),
+        ("lasted_ms", 0, ("lasted", "0 s")),
+        ("linger_s", 0.1, ("linger", "0.1 s")),
+        ("rtt_us", 1500, ("rtt", "1.5 ms")),
+        ("temperature_change_mc", -1250, ("temperature_change", "-1.2 °C")),
+        ("used_bytes", 5 << 30, ("used", "5,120 MiB")),
+        ("polls", 3, ("polls", "3")),
+        ("stuck_s", True, ("stuck_s", "True")),
+        ("text_ms", "soon", ("text_ms", "soon")),
+        ("since_ms", 10**14, ("since_ms", "1" + "0" * 14)),
+        ("lasted_ms", float("inf"), ("lasted_ms", "inf")),
+        ("lasted_ms", float("nan"), ("lasted_ms", "nan")),
+        ("lasted_ms", 1e-300, ("lasted", "0 s")),
+        ("volume_ul", 10**14 - 1, ("volume", "99,999,999.999999 L")),
+    ],
+)
+def test_a_figure_is_told_with_the_unit_its_name_ends_in(name: str, value: object, told: tuple[str, str]) -> None:
+    assert quantity(name, value) == told

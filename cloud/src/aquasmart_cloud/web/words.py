@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from .quantities import quantity
+
 STATES = {
     "online": "Online",
     "late": "Late",
@@ -117,6 +119,8 @@ METRICS = {
     "supply_mv": "Unusual supply voltage",
 }
 """What an `anomaly` event is about, by its data's metric (docs/protocol.md §3)."""
+_OF_THE_METRIC = {"value", "mean", "sd"}
+"""Its figures that have the metric's unit."""
 
 
 def opened(name: str) -> str:
@@ -138,23 +142,34 @@ def event(kind: str, data: Any = None) -> str:
 
 
 def details(data: Any) -> str:
-    """An event's own figures on one line: `litres 1.2 · seconds 9`."""
+    """An event's own figures on one line: `volume 1.200000 L · duration 9 s`."""
     if not isinstance(data, dict):
         return "" if data is None else str(data)
     return " · ".join(_pairs(data))
 
 
 def _pairs(data: Mapping[Any, Any]) -> list[str]:
-    """Each figure with its name; what says nothing (nothing known, none of them) is left out."""
-    return [f"{opened(str(key)).lower()} {_told(value)}" for key, value in data.items() if value not in (None, [], {})]
+    """Each figure with its name. Left out: what says nothing (nothing known, none of them); what `event` has said."""
+    metric = str(data.get("metric", ""))
+    return [
+        _told(str(key), value, metric if key in _OF_THE_METRIC else "")
+        for key, value in data.items()
+        if value not in (None, [], {}) and not (key == "metric" and metric in METRICS)
+    ]
 
 
-def _told(value: Any) -> str:
+def _told(key: str, value: Any, unit_of: str) -> str:
     if isinstance(value, dict):
-        return f"({', '.join(_pairs(value))})"
+        return f"{_named(key)} ({', '.join(_pairs(value))})"
     if isinstance(value, list):
-        return ", ".join(map(_told, value))
-    return str(value)
+        said = [f"({', '.join(_pairs(each))})" if isinstance(each, dict) else str(each) for each in value]
+        return f"{_named(key)} {', '.join(said)}"
+    name, figure = quantity(key, value, unit_of)
+    return f"{_named(name)} {figure}"
+
+
+def _named(key: str) -> str:
+    return opened(key).lower()
 
 
 CONFIG = {
