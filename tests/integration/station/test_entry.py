@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from aquasmart_station.adapters import clock
-from aquasmart_station.cli.entry import DEFAULT_CONFIG, plain_service
+from aquasmart_station.cli.conventions import DEFAULT_CONFIG
+from aquasmart_station.cli.entry import plain_service
 
 HEAVY = {"click", "_hashlib", "ssl", "_ssl", "urllib3", "rich", "email.utils", "logging", "asyncio"}
 

@@ -23,6 +23,7 @@ from .log_file import log_fault, open_log, read_header
 from .log_rows import row_crc32_of
 from .page_file import PageFile
 from .salvage_ends import settle_ends
+from .salvage_figures import Figures
 
 EVENT_COLUMNS, STREAM_COLUMNS, DELIVERY_COLUMNS, FENCE_COLUMNS = 11, 8, 6, 4
 ROWS_A_COMMIT = 5_000
@@ -37,28 +38,6 @@ ON CONFLICT (position) DO UPDATE SET stream = excluded.stream, seq = excluded.se
   kind = excluded.kind, flags = excluded.flags, at_ms = excluded.at_ms, mono_ms = excluded.mono_ms,
   counts = excluded.counts, data = excluded.data, crc32 = excluded.crc32 WHERE excluded.seqs > event.seqs
 """
-
-
-@dataclass(slots=True)
-class Figures:
-    """What was saved and what was not, for people and programs."""
-
-    pages: int = 0
-    pages_unreadable: int = 0
-    streams: int = 0
-    rows: int = 0
-    unacknowledged_rows: int = 0
-    bad_rows: int = 0
-    """Rows that were there, with a checksum that does not hold or of a stream whose header is lost."""
-    missing_unacknowledged: int = 0
-    """Events not yet acknowledged that are gone, as far as the numbers around them tell."""
-    gap_ul: int = 0
-    """Volume of what is gone between saved rows: sent as gaps, exact by the neighbours' counts."""
-    marks: int = 0
-    marks_distrusted: int = 0
-    """Marks that do not fit the rows: dropped, so that the whole stream is sent again and nothing is skipped."""
-    acknowledged_left_behind: bool = False
-    """The disk filled up with acknowledged rows: the rest of those stays in the quarantine."""
 
 
 @dataclass(slots=True)

@@ -10,14 +10,12 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from ..core.model import StreamHeader
 from .cross_checks import mark_fits
+from .salvage_figures import Figures
 from .salvage_order import put_in_order
-
-if TYPE_CHECKING:
-    from .salvage import Figures
 
 _INSERT_DELIVERY = "INSERT INTO delivery VALUES (?, ?, ?, ?, ?, ?)"
 _SET_ENDS = "UPDATE stream SET first_position = ?, tail_seq = ?, tail_counts = ?, tail_position = ? WHERE stream = ?"

@@ -13,11 +13,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .conventions import DEFAULT_CONFIG, EX_CONFIG
+
 if TYPE_CHECKING:
     from ..core.errors import StationError
 
-DEFAULT_CONFIG = Path("/etc/aquasmart/station.toml")
-EX_CONFIG = 78
 LOOK_AGAIN_S = 10.0
 SERVICES = frozenset({"reader", "sync", "update-agent"})
 

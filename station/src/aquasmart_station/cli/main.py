@@ -15,7 +15,7 @@ import click
 
 from .. import __version__
 from ..core.errors import BadConfig, StationError
-from .entry import DEFAULT_CONFIG, EX_CONFIG
+from .conventions import DEFAULT_CONFIG, EX_CONFIG
 from .words import put_into_words, shown
 
 _COMMANDS = {

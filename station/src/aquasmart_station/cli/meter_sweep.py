@@ -20,6 +20,7 @@ from ..adapters.serial_port import SerialLine
 from ..core.errors import LinkDown, StationError
 from ..core.phrases import Phrase
 from ..meters.driver import DriverSettings, make_driver
+from .meter_probe import Target, describe, probe_meter
 from .words import shown, tr
 
 TRIES = 2
@@ -105,8 +106,6 @@ def sweep_port(port: Path, *, driver: str | None, slaves: str, polls: int, as_js
             click.echo(tr("nothing answers on {port}, tried {n} ways", port=port, n=len(tries)))
             click.echo(tr("Is the meter powered? Are A and B the right way round? Another address: --slaves 1-247"))
         return 1
-    from .meter import Target, describe, probe_meter
-
     finding = probe_meter(Target(port, found.settings), polls)
     if as_json:
         click.echo(json.dumps({"port": str(port), "found": found.words, "meter": asdict(finding)}))

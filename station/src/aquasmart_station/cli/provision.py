@@ -15,7 +15,7 @@ import click
 
 from ..config import load_config
 from ..core.provisioning import BadProvision
-from .entry import EX_CONFIG
+from .conventions import EX_CONFIG
 from .words import shown, tr, trn
 
 if TYPE_CHECKING:

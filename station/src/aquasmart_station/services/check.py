@@ -28,7 +28,8 @@ from ..adapters.quarantine import (
     pending_intent,
     put_in_place,
 )
-from ..adapters.salvage import Figures, salvage, seal
+from ..adapters.salvage import salvage, seal
+from ..adapters.salvage_figures import Figures
 from ..core.errors import LogBusy, LogError
 from ..core.model import Draft, Kind, StreamHeader
 from ..core.phrases import Phrase, joined
