@@ -182,12 +182,29 @@ def test_o4_o5_what_cannot_be_sent_is_refused_before_it_is_queued(world: World) 
     assert query(world, "SELECT count(*) FROM operation") == [(0,)]
 
 
-def test_d4_a_damaged_file_is_set_aside_and_both_services_go_on(world: World) -> None:
+def no_header(content: bytearray) -> None:
+    content[:200] = b"\xff" * 200
+
+
+def no_text_in_the_schema(content: bytearray) -> None:
+    places = [found.start() + 2 for found in re.finditer(rb"CREATE TABLE", bytes(content))]
+    assert places
+    for place in places:
+        content[place] ^= 1 << 7
+
+
+@pytest.mark.parametrize("damage", [no_header, no_text_in_the_schema])
+def test_d4_a_damaged_file_is_set_aside_and_both_services_go_on(
+    world: World, damage: Callable[[bytearray], None]
+) -> None:
     await_state(world, visit(world), "done")
     world.site.stop("sync")
     path = world.site.root / "station" / "ops.db"
-    with path.open("r+b") as file:
-        file.write(b"\xff" * 200)
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0
+    content = bytearray(path.read_bytes())
+    damage(content)
+    path.write_bytes(content)
     for end in ("-wal", "-shm"):
         path.with_name(path.name + end).unlink(missing_ok=True)
     world.site.start("sync")

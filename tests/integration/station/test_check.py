@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sqlite3
 from collections.abc import Callable
@@ -14,7 +15,9 @@ import pytest
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
+from aquasmart_station.adapters.log_file import open_log, open_log_read_only
 from aquasmart_station.adapters.log_view import LogView
+from aquasmart_station.core.errors import LogDamaged
 from aquasmart_station.core.model import Kind
 from aquasmart_station.core.sqlite_pages import leaf_cells
 from tests.integration.station.some_logs import (
@@ -295,6 +298,39 @@ def test_positions_and_identities_survive(log: Path) -> None:
     after = {(row[0], row[3]): row[9] for row in rows_of(log).values() if row[5] != Kind.DIAGNOSTIC}
     assert after == before
     assert all(UUID(bytes=identity) for identity, _ in after)
+
+
+def words_of_the_schema(log: Path) -> list[int]:
+    """Places in the schema's table: within the names that stand before each statement, and within the statement."""
+    content = log.read_bytes()
+    begins = [found.start() for found in re.finditer(rb"CREATE (TABLE|INDEX)", content)]
+    return [begin + step for begin in begins for step in (-8, -3, 2, 9, 15, 24)]
+
+
+def test_a_schema_that_is_no_text_any_more_is_damage_like_any_other(template: Path, tmp_path: Path) -> None:
+    """SQLite quotes the schema in its fault, and Python makes no fault of what is no UTF-8."""
+    places = words_of_the_schema(template / "log.db")
+    assert len(places) >= 40
+    true = rows_of(template / "log.db").values()
+    damaged = 0
+    for place in places:
+        log = tmp_path / str(place) / "log.db"
+        log.parent.mkdir()
+        content = bytearray((template / "log.db").read_bytes())
+        content[place] ^= 1 << 7
+        log.write_bytes(content)
+        for opening in (open_log, open_log_read_only):
+            try:
+                opening(log).close()
+            except LogDamaged:
+                damaged += 1
+        assert checker(log.parent).check(full=True).state == "salvaged", place
+        saved = [row for row in rows_of(log).values() if row[5] != Kind.DIAGNOSTIC]
+        assert {row[0:1] + row[2:] for row in saved} <= {row[0:1] + row[2:] for row in true}
+        assert len(saved) == len(true), place
+        next_run(log, NOW)
+        assert delivered_counts(log)
+    assert damaged, "none of it was what SQLite reads when it opens a log"
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

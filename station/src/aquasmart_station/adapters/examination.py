@@ -23,6 +23,7 @@ from .log_file import (
     SCHEMA_VERSION,
     damaged_text,
     log_fault,
+    quoting_no_text,
     read_header,
     schema_of,
     schema_texts,
@@ -69,7 +70,8 @@ def examine(
     try:
         connection = _open(path)
         try:
-            identities = _identities(connection, found)
+            with quoting_no_text():
+                identities = _identities(connection, found)
             if identities is not None and not found.damage:
                 _rows_backwards(connection, identities, found, lambda: _over(mono_s, rows_until_s))
             if identities is not None and not found.damage:
@@ -84,8 +86,6 @@ def examine(
         if not isinstance(meaning, LogDamaged) and getattr(fault, "sqlite_errorcode", 0) != sqlite3.SQLITE_ERROR:
             raise meaning from fault
         found.damage.append(Phrase("SQLite says: {fault}", fault=fault))
-    except UnicodeDecodeError:
-        found.damage.append(Phrase("SQLite's own words about the schema are no text"))  # it quotes what it read
     if found.damage:
         _read_through(path)
     return found

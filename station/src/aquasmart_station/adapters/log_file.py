@@ -5,11 +5,13 @@ Everything that reads or writes the log opens it here, so that page size, WAL an
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
 import sqlite3
 import zlib
+from collections.abc import Iterator
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -99,7 +101,8 @@ def open_log(path: Path, *, create: bool = False) -> sqlite3.Connection:
         connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
         connection.text_factory = damaged_text
         try:
-            _set_up(connection, create=create)
+            with quoting_no_text():
+                _set_up(connection, create=create)
         except BaseException:
             connection.close()
             raise
@@ -170,7 +173,8 @@ def _read_only(path: Path, mode: str) -> sqlite3.Connection:
     try:
         connection.text_factory = damaged_text
         connection.execute("PRAGMA query_only = ON")
-        connection.execute("SELECT number FROM fence").fetchone()
+        with quoting_no_text():
+            connection.execute("SELECT number FROM fence").fetchone()
     except BaseException:
         connection.close()
         raise
@@ -180,6 +184,18 @@ def _read_only(path: Path, mode: str) -> sqlite3.Connection:
 def damaged_text(raw: bytes) -> str:
     """Text; where it is no UTF-8, something whose checksum cannot hold, instead of a fault of the whole query."""
     return raw.decode("utf-8", "replace")
+
+
+@contextlib.contextmanager
+def quoting_no_text() -> Iterator[None]:
+    """For what reads the schema first. SQLite quotes a damaged one in its fault, and where the quotation is no UTF-8,
+    Python cannot make the fault of it: it is made here, as the sqlite3.DatabaseError (CORRUPT) that it is."""
+    try:
+        yield
+    except UnicodeDecodeError as fault:
+        damage = sqlite3.DatabaseError("malformed database schema, whose words are no text")
+        damage.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+        raise damage from fault
 
 
 def lock(path: Path, *, exclusive: bool, wait: bool = False) -> int:

@@ -15,7 +15,7 @@ from pathlib import Path
 from ..core.errors import Fenced, OpsError
 from ..core.phrases import Phrase
 from .durable_files import make_shared
-from .log_file import damaged_text, run_script
+from .log_file import damaged_text, quoting_no_text, run_script
 
 SCHEMA_VERSION = 2
 NEXT_MAJOR = 1_000
@@ -108,7 +108,8 @@ class OpsFile:
             connection = sqlite3.connect(self.path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
             try:
                 connection.text_factory = damaged_text
-                _set_up(connection)
+                with quoting_no_text():
+                    _set_up(connection)
             except BaseException:
                 connection.close()
                 raise

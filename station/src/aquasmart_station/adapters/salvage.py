@@ -19,7 +19,7 @@ from ..core.errors import LogError
 from ..core.model import Row, StreamHeader
 from ..core.phrases import Phrase
 from .examination import header_is_sound
-from .log_file import log_fault, open_log, read_header
+from .log_file import log_fault, open_log, quoting_no_text, read_header
 from .log_rows import row_crc32_of
 from .page_file import PageFile
 from .salvage_ends import settle_ends
@@ -207,7 +207,8 @@ def _copy_other_tables(connection: sqlite3.Connection, damaged: Path) -> None:
             with_wal = damaged.with_name(damaged.name + "-wal").exists()
             source = sqlite3.connect(f"file:{damaged}?{'mode=ro' if with_wal else 'immutable=1'}", uri=True)
             try:
-                rows = source.execute(f'SELECT * FROM "{name}"').fetchall()  # noqa: S608
+                with quoting_no_text():
+                    rows = source.execute(f'SELECT * FROM "{name}"').fetchall()  # noqa: S608
             finally:
                 source.close()
             places = ", ".join("?" * len(rows[0])) if rows else ""
