@@ -193,6 +193,17 @@ def no_text_in_the_schema(content: bytearray) -> None:
         content[place] ^= 1 << 7
 
 
+def test_a_flipped_bit_in_the_number_of_the_schema_costs_no_operation(world: World) -> None:
+    world.site.stop("sync")
+    number = visit(world)
+    path = world.site.root / "station" / "ops.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA user_version = 16777218")
+    world.site.start("sync")
+    await_state(world, number, "done")
+    assert not list(path.parent.glob("ops.db.damaged-*"))
+
+
 @pytest.mark.parametrize("damage", [no_header, no_text_in_the_schema])
 def test_d4_a_damaged_file_is_set_aside_and_both_services_go_on(
     world: World, damage: Callable[[bytearray], None]

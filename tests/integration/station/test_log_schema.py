@@ -76,6 +76,7 @@ def test_two_processes_that_migrate_at_once_do_it_once(tmp_path: Path, monkeypat
 def test_a_log_of_another_major_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "log.db"
     with closing(open_log(path, create=True)) as connection:
+        connection.execute("CREATE TABLE tomorrow (one INTEGER)")
         connection.execute("PRAGMA user_version = 1001")
     with pytest.raises(LogError, match="another major"):
         open_log(path, create=True)

@@ -25,6 +25,7 @@ from .log_file import (
     log_fault,
     quoting_no_text,
     read_header,
+    schema_numbers,
     schema_of,
     schema_texts,
 )
@@ -150,7 +151,7 @@ def _open(path: Path) -> sqlite3.Connection:
 
 def _identities(connection: sqlite3.Connection, found: Examination) -> dict[int, bytes] | None:
     """Stream numbers to identities, None without a schema. What is no log, or has unreadable headers, is damage."""
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    version, by_tables = schema_numbers(connection, "log", SCHEMA_VERSION)
     there = schema_texts(connection)
     # What a newer version added is not known here; what we know must be as it was made, to the letter: a flipped bit in
     # the schema is a table or a column of another name.
@@ -161,6 +162,9 @@ def _identities(connection: sqlite3.Connection, found: Examination) -> dict[int,
         found.damage.append(
             Phrase("the file is no log of ours: {what}", what=", ".join(missing or wrong) or "application id")
         )
+        return None
+    if version != by_tables:
+        found.damage.append(Phrase("the log's schema number {version} does not fit its tables", version=version))
         return None
     identities = {}
     for number, identity, text in connection.execute("SELECT stream, id, header FROM stream").fetchall():

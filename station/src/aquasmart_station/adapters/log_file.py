@@ -261,6 +261,13 @@ def _set_up(connection: sqlite3.Connection, *, create: bool) -> None:
     connection.execute(f"PRAGMA journal_size_limit = {JOURNAL_LIMIT_BYTES}")
     connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
     version = _version(connection)
+    if version != SCHEMA_VERSION:
+        version, by_tables = schema_numbers(connection, "log", SCHEMA_VERSION)
+        if version != by_tables:
+            raise LogDamaged(
+                Phrase("the log's schema number {version} does not fit its tables", version=version),
+                hint=Phrase("Stop the services and run `aquasmart check`."),
+            )
     if version >= NEXT_MAJOR:
         raise LogError(
             Phrase("the log's schema {version} is of another major", version=version),
@@ -292,13 +299,33 @@ def _migrate(connection: sqlite3.Connection) -> None:
         raise
 
 
+def schema_numbers(connection: sqlite3.Connection, name: str, newest: int) -> tuple[int, int]:
+    """The schema's number as the file says it and as its tables tell it; they differ by damage alone.
+
+    The number has no checksum, and a flipped bit makes it another's. But every version adds tables and changes none
+    (tests/update), so that the tables tell the number, too; of one that is newer than `newest` they tell that it is.
+    """
+    # One snapshot: another process may be migrating just now.
+    connection.execute("BEGIN")
+    try:
+        said, there = _version(connection), schema_texts(connection)
+    finally:
+        connection.execute("COMMIT")
+    fits = [each for each in range(newest + 1) if schema_of(each, name).items() <= there.items()]
+    newer = fits[-1] == newest and len(there) > len(schema_of(newest, name))
+    return said, max(said, newest) if newer else fits[-1]
+
+
 @cache
-def schema_of(version: int) -> dict[str, str]:
-    """Names and texts of everything that a log of this schema version consists of; `version` up to SCHEMA_VERSION."""
+def schema_of(version: int, name: str = "log") -> dict[str, str]:
+    """Names and texts of everything that a log (or "ops") of this schema version consists of; `version` as we know it.
+
+    Of version 0: of nothing.
+    """
     connection = sqlite3.connect(":memory:", isolation_level=None)
     try:
         for each in range(1, version + 1):
-            run_script(connection, f"log_{each:04}.sql")
+            run_script(connection, f"{name}_{each:04}.sql")
         return schema_texts(connection)
     finally:
         connection.close()

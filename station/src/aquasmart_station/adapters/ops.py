@@ -15,7 +15,7 @@ from pathlib import Path
 from ..core.errors import Fenced, OpsError
 from ..core.phrases import Phrase
 from .durable_files import make_shared
-from .log_file import damaged_text, quoting_no_text, run_script
+from .log_file import damaged_text, quoting_no_text, run_script, schema_numbers
 
 SCHEMA_VERSION = 2
 NEXT_MAJOR = 1_000
@@ -131,6 +131,12 @@ def _set_up(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA journal_size_limit = 1048576")
     version = _version(connection)
+    if version != SCHEMA_VERSION:
+        version, by_tables = schema_numbers(connection, "ops", SCHEMA_VERSION)
+        if version != by_tables:
+            # A flipped bit in the number alone: what waits in the tables stays.
+            connection.execute(f"PRAGMA user_version = {by_tables}")
+            version = by_tables
     if version >= NEXT_MAJOR:
         raise OpsError(
             Phrase("the schema {version} of ops.db is of another major", version=version),
