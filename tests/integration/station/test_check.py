@@ -333,6 +333,27 @@ def test_a_schema_that_is_no_text_any_more_is_damage_like_any_other(template: Pa
     assert damaged, "none of it was what SQLite reads when it opens a log"
 
 
+def test_a_damaged_index_is_found_whatever_bit_of_it_is_flipped(template: Path, tmp_path: Path) -> None:
+    """The rows of `stream` are all there, and can be read; but the next run's stream could not be written."""
+    with closing(sqlite3.connect(template / "log.db")) as connection:
+        sql = "SELECT rootpage FROM sqlite_schema WHERE name = 'sqlite_autoindex_stream_1'"
+        root = connection.execute(sql).fetchone()[0]
+        streams = connection.execute("SELECT count(*) FROM stream").fetchone()[0]
+    content = (template / "log.db").read_bytes()
+    begins = page(root) + int.from_bytes(content[page(root) + 5 : page(root) + 7], "big")
+    found = 0
+    for place in range(begins, page(root + 1), 5):
+        log = tmp_path / str(place) / "log.db"
+        log.parent.mkdir()
+        log.write_bytes(content)
+        flip(log, place)
+        verdict = checker(log.parent).check()
+        found += verdict.state == "salvaged"
+        next_run(log, NOW)
+        assert delivered_counts(log)
+    assert found * 5 >= streams * 16, "each identity, to the letter"
+
+
 @pytest.mark.parametrize("number", [-1, 0, 1, 2, 7, 1_003, 3 | 1 << 24, 3 - (1 << 31)])
 def test_a_schema_number_that_its_tables_do_not_tell_is_damage(log: Path, number: int) -> None:
     """The one figure that says which tables there are has no checksum: a flipped bit made a log nobody would open."""

@@ -86,7 +86,8 @@ class OpsFile:
     def check(self) -> None:
         """Whether the file is sound. Raises OpsDamaged where it is not, OpsError where that cannot be said."""
         with self.reading() as connection:
-            said = [row[0] for row in connection.execute("PRAGMA quick_check(3)")]
+            # Not quick_check, which reads no index: with one of those damaged nothing can be written.
+            said = [row[0] for row in connection.execute("PRAGMA integrity_check(3)")]
             if said != ["ok"]:
                 raise OpsDamaged(f"{self.path}: {'; '.join(said)}")
 
